@@ -25,6 +25,11 @@ In a set of slabs (`prepare --instances=slabs`), each slab is ranked, from
 first_slice to last_slice.
 The export is NIfTI, 3D Slicer's segmentations (nrrd) or DICOM segmentations
 (dicom_seg).
+
+With --order or --minutes, next.csv lists which annotations to draw again first:
+in the order of the scores (suspicion), by the expected gain per minute (gain,
+see experiments/auditing/expected_gain.py) or at random, as many as fit into the
+minutes. --export then writes the first of these.
 """
 
 import os
@@ -47,6 +52,15 @@ _LEARN_FROM = flags.DEFINE_enum(
     'and costs its independence: of a run that starts from the scores '
     '(weighting.initial_from), neither the validation Dice nor the choice of '
     'the best checkpoint may then be trusted; its test split still may.')
+_ORDER = flags.DEFINE_enum(
+    'order', None, ['suspicion', 'gain', 'random'],
+    'Order of next.csv; with --minutes alone, that of gain.')
+_MINUTES = flags.DEFINE_float(
+    'minutes', None, 'Minutes of annotation that next.csv may take; all '
+    'annotations by default.', lower_bound=0.0)
+_MINUTES_BY_KIND = flags.DEFINE_list(
+    'minutes_by_kind', [], 'Minutes that drawing one annotation again takes, '
+    'KIND:MINUTES, such as mask:4,box:0.2; measure your own annotators.')
 
 early_help.answer(__name__)  # Answer --help before the slow imports.
 
@@ -54,9 +68,11 @@ from absl import logging
 from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import system_errors
+import numpy as np
 
 from experiments import binary
 from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import expected_gain
 from experiments.auditing import files
 from experiments.auditing import observer
 from experiments.auditing import ranking
@@ -70,6 +86,10 @@ def _audit_volumes(output, exported):
   if _LEARN_FROM.value != 'strong':
     raise binary.UserError(
         '--learn_from is not for a run on whole volumes yet: leave it out.')
+  if _wants_order():
+    raise binary.UserError(
+        '--order and --minutes are not for a run on whole volumes yet: leave '
+        'them out.')
   if _EXPORT.value and _EXPORT.value not in names.WRITES_VOLUMES:
     raise binary.UserError(
         f'--export={_EXPORT.value} holds pictures: this run is on whole '
@@ -96,6 +116,36 @@ def _audit_volumes(output, exported):
         _EXPORT.value, exported))
 
 
+def _wants_order():
+  """Returns whether next.csv is wanted."""
+  if _MINUTES_BY_KIND.value and _ORDER.value is None and (
+      _MINUTES.value is None):
+    raise binary.UserError(
+        '--minutes_by_kind is for --order or --minutes: give one of them.')
+  return _ORDER.value is not None or _MINUTES.value is not None
+
+
+def _choose(records, evidence, scores, faulty):
+  """Returns the annotations of next.csv, their order, and a line about them."""
+  texts = files.columns(records)
+  suspects = expected_gain.Suspects(
+      ids=texts['id'], scores=scores.score,
+      disagreements=evidence.disagreements.mean(0), kinds=texts['kind'],
+      sites=texts['site'], subjects=texts['subject'],
+      minutes=expected_gain.minutes_of(
+          texts['kind'], expected_gain.parse(_MINUTES_BY_KIND.value)))
+  name = _ORDER.value or 'gain'
+  chosen = expected_gain.order(suspects, name, budget=(
+      np.inf if _MINUTES.value is None else _MINUTES.value))
+  total = suspects.minutes[chosen].sum()
+  line = (f'{grammar.counted(len(chosen), "annotation")} to draw again, by '
+          f'{name}, {total:.4g} minutes.')
+  if name != 'random' and not faulty['can_tell']:
+    line += (' A random order may do as well: no annotation is shown to be '
+             'faulty.')
+  return suspects, chosen, line
+
+
 def main():
   logging.set_verbosity(logging.WARNING)
   output = pathlib.Path(_OUTPUT.value or os.path.join(_RUN.value, 'audit'))
@@ -104,6 +154,7 @@ def main():
     raise binary.UserError(
         f'{output} is a link out of the folder of the run: say where to write '
         'with --output.')
+  wants_order, chosen = _wants_order(), None
   exported = output / f'suspects_{_EXPORT.value}'
   if _EXPORT.value and exported.exists():
     raise binary.UserError(
@@ -118,6 +169,9 @@ def main():
   scores = ranking.score(evidence)
   summary = {'step': run.last.step} | files.summarize(
       records, evidence, scores, run.last.history)
+  if wants_order:
+    suspects, chosen, line = _choose(
+        records, evidence, scores, summary['faulty'])
   try:
     output.mkdir(parents=True, exist_ok=True)
     files.write_table(
@@ -126,14 +180,20 @@ def main():
     report.write(
         output / 'audit.html', run, records, evidence, scores, summary)
     run_folder.write_json(str(output / 'audit.json'), summary)
+    if chosen is not None:
+      expected_gain.write(
+          str(output / expected_gain.FILE), suspects, chosen)
   except OSError as e:
     raise binary.UserError(
         f'--output: {system_errors.in_words(e, output)}') from e
   print(f'Faulty annotations: {files.in_words(summary["faulty"])}.')
   number = grammar.counted(len(records), 'annotation')
   print(f'{output / "audit.csv"}: {number}, most suspect first.')
+  if chosen is not None:
+    print(f'{output / expected_gain.FILE}: {line}')
   if _EXPORT.value:
-    first = ranking.rank(scores)[: _NUM_EXPORT.value]
+    first = ranking.rank(scores) if chosen is None else chosen
+    first = first[: _NUM_EXPORT.value]
     print(files.export_suspects(
         run_folder.read_config(_RUN.value).input.data_dir,
         files.columns(records)['id'][first], _EXPORT.value, exported))

@@ -150,15 +150,23 @@ class RunTest(absltest.TestCase):
   def test_binary(self):
     output = os.path.join(tiny.temp_dir(self), 'audit')
     done = self._run('--run=' + self.workdir, '--output=' + output,
-                     '--export=labelme', '--num_export=5')
+                     '--export=labelme', '--num_export=5',
+                     '--order=suspicion', '--minutes=9')
     self.assertEqual(done.returncode, 0, done.stderr)
     self.assertRegex(done.stdout, 'Faulty annotations: .*cannot tell')
     self.assertIn('5 suspects as labelme', done.stdout)
+    self.assertIn('next.csv: 6 annotations to draw again, by suspicion, 9 '
+                  'minutes. A random order may do as well', done.stdout)
     with open(os.path.join(output, 'audit.csv'), encoding='utf-8') as f:
       rows = list(csv.DictReader(f))
     self.assertLen(rows, 32)
     scores = [float(r['score']) for r in rows]
     self.assertEqual(scores, sorted(scores, reverse=True))
+    with open(os.path.join(output, 'next.csv'), encoding='utf-8') as f:
+      first = list(csv.DictReader(f))
+    self.assertEqual([r['id'] for r in first], [r['id'] for r in rows[:6]])
+    self.assertEqual({r['kind'] for r in first}, {'polygon'})
+    self.assertEqual(first[-1]['total_minutes'], '9')
     self.assertContainsSubset({r['why'] for r in rows}, reasons.REASONS)
     with open(os.path.join(output, 'audit.json'), encoding='utf-8') as f:
       summary = json.load(f)
