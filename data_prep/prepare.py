@@ -167,7 +167,8 @@ def _write(image_size, reviewed, write_shards):
       previous=reviewed and reviewed.folder / 'records',
       write_shards=write_shards):
     closing.print_summary(
-        pathlib.Path(_OUTPUT.value), image_size, dataset=_DATASET.value)
+        pathlib.Path(_OUTPUT.value), image_size, dataset=_DATASET.value,
+        earlier=reviewed.run if reviewed else '')
     writing.print_left_out(made[0], output / leaving_out.FILE)
 
 

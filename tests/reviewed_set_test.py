@@ -151,6 +151,10 @@ class ReviewedSetTest(parameterized.TestCase):
         'decisions: 5 images, 1 kept, 1 dropped, 2 redrawn exactly, 1 redrawn '
         'coarsely', out)
     self.assertIn('torn last line', out)
+    self.assertIn(
+        'next: the command that trained runs/mine, with '
+        f'--config.input.data_dir={self.output} --config.warm_start=runs/mine '
+        '--workdir=runs/mine_reviewed\n', out)
     self.assertEqual(made.problems, ())
     self.assertEqual(made.root, self.data)
 

@@ -1,6 +1,7 @@
 """Prints the closing lines of `prepare`."""
 
 import collections
+import os
 import pathlib
 import shlex
 
@@ -34,7 +35,8 @@ def counts(manifest: manifest_lib.Manifest) -> str:
 
 
 def print_summary(
-    output: pathlib.Path, image_size: int, *, dataset: str | None
+    output: pathlib.Path, image_size: int, *, dataset: str | None,
+    earlier: str = '',
 ) -> None:
   """Prints a summary of a prepared set, and the command to train on it.
 
@@ -44,6 +46,8 @@ def print_summary(
     output: folder of the prepared set.
     image_size: height and width of the records.
     dataset: key of the set in `named_sets.SETS`, or None for a user's own set.
+    earlier: folder of a run on the set before a review, from which training can
+      go on; '' if there is none.
   """
   manifest = manifest_lib.read_manifest(output / 'manifest.jsonl')
   records = tfds.builder_from_directory(output / 'records')
@@ -59,6 +63,12 @@ def print_summary(
     print(f'{split}: {grammar.counted(number, "record")}, shares {text}, '
           f'unlabelled {shares[255]:.3f}')
   print(f'records: {output / "records"} ({image_size} x {image_size})')
+  if earlier:
+    changed = shlex.join([
+        f'--config.input.data_dir={output}', f'--config.warm_start={earlier}',
+        f'--workdir={os.path.normpath(earlier)}_reviewed'])
+    print(f'next: the command that trained {earlier}, with {changed}')
+    return
   print(f'next: {training_command(output, dataset, manifest.header.name)}')
 
 

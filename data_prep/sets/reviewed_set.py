@@ -42,7 +42,8 @@ class Reviewed(NamedTuple):
     manifest: its manifest.
     image_size: height and width of its records.
     rows: its rows after the decisions.
-    run: folder of the run that was reviewed, as the journal names it.
+    run: folder of the run that was reviewed, as the journal names it; '' if it
+      cannot be printed.
     counts: line that states how many rows each decision has changed.
     notices: lines about the journal.
   """
@@ -110,7 +111,7 @@ def read(path: str) -> Reviewed:
   return Reviewed(
       folder, manifest, _image_size(folder),
       tuple(changed.get(row.id, row) for row in manifest.rows),
-      journal.header.run,
+      journal.header.run if journal.header.run.isprintable() else '',
       f'decisions: {grammar.counted(len(changed), "image")}, {text}',
       journal.notices)
 

@@ -18,6 +18,7 @@ from experiments.building import config_checks
 from experiments.building import feature_cache
 from experiments.building import flat_draws
 from experiments.building import input_pipeline
+from experiments.building import kept_annotations
 from experiments.building import pieces
 from experiments.building import pretrained
 from experiments.building import retraining
@@ -82,6 +83,7 @@ def build_network(
   with pieces.in_one_line():
     pretrained.check(model)
     retraining.check(method.weighting.name, method.initial_from)
+    kept_annotations.check(method.weighting.name, method.pin_kept)
     mapping = parallel.make_mapping(schedule.mapping)
     options = model.options
     if dataset.plan is not None:

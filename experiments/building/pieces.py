@@ -120,6 +120,7 @@ class Method(NamedTuple):
       gradients.
     initial_indicator: the first indicator of every weak instance.
     initial_from: table of an audit that holds the first indicators, or ''.
+    pin_kept: whether annotations that a review has kept have no indicator.
     loss_by_kind: the key of this name, if weak labels are learnt.
   """
 
@@ -131,6 +132,7 @@ class Method(NamedTuple):
   alignment_loss_fn: Callable[..., Any]
   initial_indicator: float
   initial_from: str
+  pin_kept: bool
   loss_by_kind: dict[str, Any]
 
   @property
@@ -140,7 +142,7 @@ class Method(NamedTuple):
 
 
 class Schedule(NamedTuple):
-  """The keys outside all sections: seed, length, intervals and devices."""
+  """The keys outside all sections: seed, length, intervals, devices, start."""
 
   seed: int
   mapping: str
@@ -149,6 +151,7 @@ class Schedule(NamedTuple):
   eval_every_steps: int
   checkpoint_every_steps: int
   max_skipped_in_a_row: int
+  warm_start: str
 
 
 class Pieces(NamedTuple):
@@ -185,7 +188,11 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
     rule = weight_rules.find(weights.name)
     optimizer = _make_optimizer(config.optimizer, model, schedule.train_steps)
     options = _make_augmentation(
-        config.augmentation, weights.instances, data, model)
+        config.augmentation, weights, data, model)
+    if schedule.warm_start and weights.initial_from:
+      raise ValueError(
+          'warm_start and weighting.initial_from both set the first '
+          'indicators: give only one of them.')
     weighting = train_step_lib.Weighting(*(
         weights[name] for name in train_step_lib.Weighting._fields))
     co_reg = train_step_lib.CoRegularization(**config.co_regularization)
@@ -202,19 +209,20 @@ def unpack(config: ml_collections.ConfigDict) -> Pieces:
         Augmentation(options, tuple(model.cached_copies), schedule.seed),
         supervision, weighting, co_reg, optimizer,
         _alignment_loss(names, _LOSSES),
-        weights.initial_indicator, weights.initial_from,
+        weights.initial_indicator, weights.initial_from, weights.pin_kept,
         {} if data.weak_labels == 'truth' else names.loss_by_kind.to_dict())
   return Pieces(data, model, method, schedule)
 
 
-def _make_augmentation(options, instances, data, model):
+def _make_augmentation(options, weights, data, model):
   if data.foreground_share is None:
     return augmentation_lib.AugmentationOptions(**options)
   for name, value in (
       ('model.cached_copies', tuple(model.cached_copies)),
       ('input.corrected_labels', data.corrected_labels),
       ('supervision.refine', data.refine),
-      ("weighting.instances='all'", instances == 'all')):
+      ('weighting.pin_kept', weights.pin_kept),
+      ("weighting.instances='all'", weights.instances == 'all')):
     if value:
       raise ValueError(f'{name} is not for whole volumes yet: leave it out.')
   return volume_augmentation.VolumeAugmentationOptions(**options)

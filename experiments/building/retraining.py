@@ -41,8 +41,8 @@ def check(name: str, path: str) -> None:
 
 
 def only_where_used(weighting: ml_collections.ConfigDict) -> None:
-  """Clears `initial_from` and `per_class` in the section `weighting` of a rule
-  without indicators.
+  """Clears the keys of the section `weighting` that are for indicators, if its
+  rule has none: `initial_from`, `per_class` and `pin_kept`.
 
   One command that trains several methods can then set the flags for all of
   them.
@@ -50,6 +50,7 @@ def only_where_used(weighting: ml_collections.ConfigDict) -> None:
   if weighting.name not in weight_rules.persistent():
     weighting.initial_from = ''
     weighting.per_class = False
+    weighting.pin_kept = False
 
 
 def read(

@@ -217,6 +217,10 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
       checkpoint_every_steps=100,
       # The run ends after this many consecutive updates that are not finite.
       max_skipped_in_a_row=20,
+      # The folder of an earlier run of the same network on the same classes,
+      # from whose networks and indicators the run starts, as after a review
+      # (`training.warm_start`); '' starts anew.
+      warm_start='',
       # How steps are spread over the devices; 'jit' compiles one program for
       # all of them.
       mapping='pmap',
@@ -317,6 +321,9 @@ def get_base(data_dir: str) -> ml_collections.ConfigDict:
           # An audit.csv, from which the first indicator of each instance is
           # 1 - score; '' starts from `initial_indicator`.
           initial_from='',
+          # Whether weak annotations that a review has kept as they are have no
+          # indicator of their own, and always count in full.
+          pin_kept=False,
           every_steps=1,
           start_step=0,
           # Which indicators move together: with 'batch', those of the weak

@@ -9,7 +9,7 @@ new key the value with which today's code behaves as the older code did.
 import copy
 from typing import Any
 
-VERSION = 4
+VERSION = 5
 
 # Keys that were added before configs had a version, with the values that switch
 # them off. A run whose config lacks a key was trained without its feature.
@@ -64,7 +64,14 @@ def _from_3(config):
     config['weighting'].setdefault('per_class', False)
 
 
-_STEPS = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(config):
+  """Adds the start from an earlier run and what a review kept, switched off."""
+  config.setdefault('warm_start', '')
+  if isinstance(config.get('weighting'), dict):
+    config['weighting'].setdefault('pin_kept', False)
+
+
+_STEPS = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 
 
 def version_of(config: dict[str, Any]) -> int:

@@ -146,7 +146,7 @@ class Checkpoints:
           args=ocp.args.StandardSave(_held(state)))
       checkpoint_files.write_file(unfinished, 'session.json', session.encode())
       checkpoint_files.write_file(
-          unfinished, 'structure.json', json.dumps(_structure(state)).encode())
+          unfinished, 'structure.json', json.dumps(structure(state)).encode())
       with open(os.path.join(unfinished, 'history.npz'), 'wb') as f:
         np.savez(f, **history)
         checkpoint_files.sync(f)
@@ -250,13 +250,13 @@ class Checkpoints:
   def _read(self, folder, step, state):
     try:
       saved = _read_json(folder, 'structure.json')
-      expected = _structure(state)
+      expected = structure(state)
       for path in sorted(saved.keys() | expected.keys()):
         if saved.get(path) != expected.get(path):
           raise binary.UserError(
               f'Checkpoint {self._shown}/{step} is of another model or set: '
-              f'{path:.60} is {_describe(saved.get(path))} there, '
-              f'{_describe(expected.get(path))} here. Use the run\'s own '
+              f'{path:.60} is {describe(saved.get(path))} there, '
+              f'{describe(expected.get(path))} here. Use the run\'s own '
               'config, or another workdir.')
       like = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), _held(state))
       restored = _orbax().restore(
@@ -338,7 +338,7 @@ def _held(state):
   return {n: x for n, x in state._asdict().items() if x is not None}
 
 
-def _structure(state: Any) -> dict[str, list[Any]]:
+def structure(state: Any) -> dict[str, list[Any]]:
   """Returns the shape and dtype of each array in a state, by its path."""
   leaves = jax.tree_util.tree_leaves_with_path(state)
   return {
@@ -350,7 +350,7 @@ def _name(path):
   return jax.tree_util.keystr(path, simple=True, separator='/')
 
 
-def _describe(entry):
+def describe(entry: Any) -> str:
   if not isinstance(entry, list) or len(entry) != 2:
     return 'absent' if entry is None else 'no array'
   return f'{entry[1]}{entry[0]}'[:40]

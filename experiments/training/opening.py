@@ -16,6 +16,7 @@ from experiments.building import config_checks
 from experiments.building import corrections
 from experiments.building import feature_cache
 from experiments.building import input_pipeline
+from experiments.building import kept_annotations
 from experiments.building import parts as parts_lib
 from experiments.building import pieces
 from experiments.building import pretrained
@@ -29,6 +30,7 @@ from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.saving import run_log
 from experiments.training import indicator_pass
+from experiments.training import warm_start
 
 
 class Session(NamedTuple):
@@ -79,8 +81,8 @@ def open_session(
 
   The order of the work matters:
 
-  1. Read the files from which a fresh run starts, such as ImageNet weights. If
-     one of them is wrong, nothing has been written yet.
+  1. Read the files from which a fresh run starts, such as ImageNet weights or
+     an earlier run. If one of them is wrong, nothing has been written yet.
   2. Lock the folder for this process.
   3. Refuse a folder that holds a run with another config or set.
   4. Build the state of a fresh run.
@@ -106,22 +108,29 @@ def open_session(
   if dataset.plan is not None:
     data = volume_set.with_batch_sizes(data, dataset)
   config_checks.check_batches(data, parts.network.mapping)
-  batches = drawn = _make_batches(data, dataset, schedule)
+  kept, trained = None, dataset
+  if method.pin_kept:
+    kept = kept_annotations.find(dataset, data.data_dir)
+    trained = kept_annotations.without_indicators(dataset, kept)
+  batches = drawn = _make_batches(data, trained, schedule)
   if method.augmentation.copies:
     batches = feature_cache.Views(method, dataset, drawn)
   checkpoints = run_folder.open_checkpoints(
       workdir, config, dataset.fingerprint)
-  backbone = indicators = None
-  # If the run is resumed, its checkpoint already contains the pretrained
-  # weights and the first indicators.
+  backbone = indicators = earlier = None
+  # If the run is resumed, its checkpoint already contains the parameters and
+  # the indicators from which it started.
   if not checkpoints.steps():
-    backbone = pretrained.read(model)
+    earlier = warm_start.read(
+        schedule.warm_start, dataset, model, method, parts.network)
+    if earlier is None:
+      backbone = pretrained.read(model)
     indicators = retraining.read(
         method.initial_from, dataset, otherwise=method.initial_indicator)
 
   is_primary = parallel.is_primary()
   if is_primary:
-    for notice in parts.notices:
+    for notice in (*parts.notices, *([earlier.notice] if earlier else [])):
       print(notice, flush=True)
   with contextlib.ExitStack() as stack:
     changes = []
@@ -134,6 +143,8 @@ def open_session(
 
     state = pretrained.start_from(parts.network.init_fn(), backbone)
     state = retraining.start_from(state, indicators)
+    state = warm_start.start_from(state, earlier)
+    state = kept_annotations.start_from(state, kept)
     log, step = run_log.Log(workdir), 0
     restored = checkpoints.restore(state, set_aside=is_primary)
     if restored is not None:
@@ -162,7 +173,7 @@ def open_session(
         schedule=schedule,
         evaluate=_make_evaluation(data, dataset, parts),
         move_indicators=indicator_pass.make(
-            dataset, data, method.weighting, parts),
+            trained, data, method.weighting, parts),
         checkpoints=checkpoints,
         log=log,
         progress=run_log.Progress(
