@@ -41,6 +41,8 @@ _HDF5 = ['h5py>=3.10']
 _DICOM_SEG = ['highdicom>=0.28; python_version < "3.14"']
 # Writes records on many machines.
 _BEAM = ['apache-beam>=2.70']
+# Writes logs for TensorBoard.
+_TENSORBOARD = ['tensorboardX>=2.6']
 # Builds the site; its configuration reference reads the configs.
 _DOCS = _RUN + [
     'furo>=2025.12',
@@ -48,7 +50,7 @@ _DOCS = _RUN + [
     'sphinx>=8.2',
     'sphinx-mathjax-offline>=0.0.2',
 ]
-_TEST = _DOCS + _ONNX + _PRETRAINED + _HDF5 + _DICOM_SEG + [
+_TEST = _DOCS + _ONNX + _PRETRAINED + _HDF5 + _DICOM_SEG + _TENSORBOARD + [
     'chex>=0.1.90',
     'dill',  # tensorflow-datasets' test case needs it.
     'dm-haiku>=0.0.16',  # This and equinox: docs/examples.
@@ -103,5 +105,5 @@ setuptools.setup(
     extras_require={
         'beam': _BEAM, 'data': _DATA, 'dicom_seg': _DICOM_SEG, 'docs': _DOCS,
         'hdf5': _HDF5, 'onnx': _ONNX, 'pretrained': _PRETRAINED, 'run': _RUN,
-        'test': _TEST},
+        'tensorboard': _TENSORBOARD, 'test': _TEST},
 )

@@ -35,6 +35,9 @@ _REPRODUCE = flags.DEFINE_string(
 _RECORD_MACHINE = flags.DEFINE_bool(
     'record_machine', False, "Also record the machine's name, the working "
     'folder and absolute paths in --workdir; else only what decides a result.')
+_TENSORBOARD = flags.DEFINE_bool(
+    'tensorboard', False, 'Also write the log for TensorBoard, to '
+    'WORKDIR/tensorboard.')
 _DISTRIBUTED = flags.DEFINE_bool(
     'distributed', False, 'Train with several processes that find each other.')
 _COORDINATOR = flags.DEFINE_string(
@@ -53,6 +56,7 @@ from absl import logging
 from hybridseg import parallel
 
 from experiments import binary
+from experiments.saving import tensorboard
 from experiments.tables import side_by_side
 from experiments.training import closing_words
 from experiments.training import reproduce
@@ -71,7 +75,10 @@ def main():
         num_processes=_NUM_PROCESSES.value,
         process_id=_PROCESS_ID.value)
   config, workdir = _CONFIG.value, _WORKDIR.value
-  more = {'record_machine': _RECORD_MACHINE.value}
+  more = {
+      'record_machine': _RECORD_MACHINE.value,
+      'listen': tensorboard.listen if _TENSORBOARD.value else None,
+  }
   if (config is None) == (_REPRODUCE.value is None):
     raise binary.UserError('Give either --config or --reproduce. See --help.')
   if _REPRODUCE.value:

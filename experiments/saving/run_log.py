@@ -1,5 +1,6 @@
 """Writes log.jsonl and timing.jsonl, and reports progress on the terminal."""
 
+from collections.abc import Callable, Mapping
 import json
 import math
 import os
@@ -15,6 +16,10 @@ import numpy as np
 from experiments import binary
 from experiments.saving import run_schema
 
+
+# Gets the folder of a run and the number of updates done at the start of a
+# session. Returns a function that gets each new line of log.jsonl.
+Listen = Callable[[str, int], Callable[[Mapping[str, Any]], None]]
 
 _LEAST_MEAN = 0.2  # If the mean indicator is lower, a warning is printed.
 
@@ -58,6 +63,7 @@ class Log:
     best: `step` and `val_dice` of the best evaluation so far, or None.
     skipped_in_a_row: number of updates that were skipped in a row, up to and
       including the latest step passed to `collect`.
+    on_line: function that gets each new line, or None.
   """
 
   def __init__(self, workdir: str):
@@ -66,6 +72,7 @@ class Log:
     self.lines = []
     self.best = None
     self.skipped_in_a_row = 0
+    self.on_line = None
     self._pending = []  # The metrics of each step since the last line.
     self._history = []  # Pairs of a step and the indicators after it.
 
@@ -158,7 +165,10 @@ class Log:
 
   def write(self, step: int, values: dict[str, Any]) -> None:
     """Appends a line to the log."""
-    self.lines.append({'step': step, **values})
+    line = {'step': step, **values}
+    self.lines.append(line)
+    if self.on_line is not None:
+      self.on_line(line)
 
   def evaluated(self, step: int) -> bool:
     """Returns whether the log already contains the evaluation of a step."""

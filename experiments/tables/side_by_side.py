@@ -12,6 +12,7 @@ from experiments import csv_files
 from experiments.building import retraining
 from experiments.configs import common
 from experiments.saving import run_folder
+from experiments.saving import run_log
 from experiments.training import trainer
 
 
@@ -20,6 +21,7 @@ def compare(
     workdir: str,
     *,
     record_machine: bool = False,
+    listen: run_log.Listen | None = None,
 ) -> dict[str, dict[str, Any]]:
   """Trains each method with each seed of `config.compare`, and makes a table.
 
@@ -31,6 +33,7 @@ def compare(
     config: config of the runs, with `compare.methods` and `compare.seeds`.
     workdir: folder of the comparison.
     record_machine: see `trainer.train_and_evaluate`.
+    listen: see `run_log.Listen`.
 
   Returns:
     For each method: the test Dice of each seed, their mean and sample standard
@@ -64,7 +67,7 @@ def compare(
       run_dir = os.path.join(workdir, method, f'seed{seed}')
       print(f'== {method}, seed {seed} -> {run_dir}', flush=True)
       runs.append(trainer.train_and_evaluate(
-          run_config, run_dir, record_machine=record_machine))
+          run_config, run_dir, record_machine=record_machine, listen=listen))
     dice = [run['test']['dice'] for run in runs]
     aurocs = [run['indicators'].get('auroc') for run in runs]
     table[method] = {

@@ -5,13 +5,18 @@ import os
 from experiments import binary
 from experiments.building import pretrained
 from experiments.saving import run_folder
+from experiments.saving import run_log
 from experiments.saving import run_schema
 from experiments.saving import session as session_lib
 from experiments.training import trainer
 
 
 def reproduce(
-    run_dir: str, workdir: str, *, record_machine: bool = False
+    run_dir: str,
+    workdir: str,
+    *,
+    record_machine: bool = False,
+    listen: run_log.Listen | None = None,
 ) -> bool:
   """Trains the run in `run_dir` again, and compares the two final states.
 
@@ -23,6 +28,7 @@ def reproduce(
     run_dir: folder of a finished run.
     workdir: folder of the new run.
     record_machine: see `trainer.train_and_evaluate`.
+    listen: see `run_log.Listen`.
 
   Returns:
     Whether the final parameters, optimiser states and indicators are equal, bit
@@ -54,7 +60,7 @@ def reproduce(
   line = session_lib.install_line(sessions[0], extras=extras)
   print(f'To install what the run had: {line}', flush=True)
   results = trainer.train_and_evaluate(
-      config, workdir, record_machine=record_machine)
+      config, workdir, record_machine=record_machine, listen=listen)
   found = results['state_sha256']
   if found == wanted:
     print(f'Reproduced: the final state has the same sha256, {found}.')

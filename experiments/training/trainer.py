@@ -27,6 +27,7 @@ def train_and_evaluate(
     *,
     should_stop: Callable[[int], bool] | None = None,
     record_machine: bool = False,
+    listen: run_log.Listen | None = None,
 ) -> dict[str, Any]:
   """Trains to `config.train_steps`, from the newest checkpoint if there is one.
 
@@ -42,6 +43,8 @@ def train_and_evaluate(
       whether to save and stop; if None, training stops on SIGTERM and Ctrl-C.
     record_machine: whether the folder may name the machine and absolute paths,
       see `session.describe`.
+    listen: see `run_log.Listen`; for example `tensorboard.listen`. Where there
+      are several processes, only the first one calls it.
 
   Returns:
     The content of metrics.json.
@@ -56,11 +59,13 @@ def train_and_evaluate(
   if config.supervision.refine:
     refining.train_first(config, workdir, train=functools.partial(
         train_and_evaluate, should_stop=should_stop,
-        record_machine=record_machine))
+        record_machine=record_machine, listen=listen))
   clock = spent.Clock()
   with stopping.StopRequest() as request, opening.open_session(
       config, workdir, record_machine=record_machine) as (
           session, state, step):
+    if listen is not None and session.is_primary:
+      session.log.on_line = listen(workdir, step)
     state, val_counts = _train(
         session, state, step, should_stop or request, request, clock)
     return finishing.finish(session, state, val_counts, clock)
