@@ -31,12 +31,15 @@ If a result has several seeds, its intervals resample the seeds, too. If it has
 only one seed, the p-value and the interval do not show how much another seed
 would change the result.
 
-What a review has gained, on the validation split, before and after it:
+What a review has gained, on the validation split:
 
-python -m experiments.compare --results=runs/mine,runs/corrected --split=val \
-    --evaluate --output=comparison
+python -m experiments.compare --results=runs/longer,runs/corrected \
+    --split=val --evaluate --output=comparison
 
---evaluate first evaluates the runs, as `experiments.evaluate` does.
+Both runs start from the same earlier one (`warm_start`) and take as many steps,
+on the set without and with the decisions. The earlier run itself is no fair
+comparison, as more steps alone gain something; a note says so. --evaluate first
+evaluates the runs, as `experiments.evaluate` does.
 """
 
 import os
@@ -206,7 +209,9 @@ def main():
   aligned, scores, report = seed_groups.compare(
       runs, groups, metric=_METRIC.value)
   report['warnings'] = (
-      lines + cases.differences(paths) + paired.warnings(aligned, report))
+      lines + cases.differences(paths)
+      + seed_groups.note_warm_starts(_RESULTS.value, paths)
+      + paired.warnings(aligned, report))
   for result, group in zip(report['results'], groups, strict=True):
     result['files'] = [paths[row] for row in group.rows]
   if _OUTPUT.value:

@@ -97,6 +97,16 @@ class CompareTest(parameterized.TestCase):
     self.assertIn('case &quot;0&quot;,\nü</th><td>+0.5</td>', page)
     self.assertNotIn('case &quot;2&quot;', page)
 
+  def test_says_that_a_warm_start_has_had_more_steps(self):
+    scores = np.full((60, 2), 0.5)
+    self.write_run('mine', scores, 0)
+    start = os.path.join(self.folder, '.', 'mine')
+    self.write_run('longer', scores, 0, warm_start=start)
+    self.write_run('reviewed', scores, 0, warm_start=start, train_steps=8)
+    text = self.compare(('mine', 'reviewed'))
+    self.assertIn(f'reviewed started from {start}, so that more steps', text)
+    self.assertNotIn('more steps', self.compare(('longer', 'reviewed')))
+
   def test_evaluates_first_on_request(self):
     evaluated = []
 

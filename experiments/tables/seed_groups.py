@@ -82,6 +82,27 @@ def seeds_of(paths: Sequence[str]) -> tuple[int | str, ...]:
   return tuple(seeds)
 
 
+def note_warm_starts(
+    results: Sequence[str], paths: Sequence[str]
+) -> list[str]:
+  """Returns a note for each result that started from another one of them.
+
+  Args:
+    results: folder or file of each run, as the user names it.
+    paths: path of each run's table of scores.
+  """
+  folders = [os.path.realpath(os.path.dirname(path)) for path in paths]
+  lines = []
+  for result, path in zip(results, paths, strict=True):
+    start = (_config(os.path.dirname(path)) or {}).get('warm_start')
+    if start and os.path.realpath(start) in folders:
+      lines.append(
+          f'{result} started from {start}, so that more steps alone may '
+          'explain what it gains: compare it with a run that also started '
+          'there, on the same set as before.')
+  return lines
+
+
 def _config(folder):
   """Returns the config of the run in a folder, or None if there is no run."""
   path = os.path.join(folder, 'config.json')
