@@ -129,7 +129,8 @@ def _serve(output, listed):
     server = server_lib.bind(
         lambda port: server_lib.Server(
             review, book, port=port,
-            closing=f'The decisions are in {book.path}.'), _PORT.value)
+            closing=f'python -m data_prep.prepare --decisions={book.path} '
+            '--output=NEW_FOLDER applies the decisions.'), _PORT.value)
     print(f'Open {server.address}\nCtrl-C ends the review; the same command '
           'resumes it.', flush=True)
     try:

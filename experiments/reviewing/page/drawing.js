@@ -27,6 +27,7 @@ class Drawing {
     this.source = 'none';  // Where the mask comes from.
     this.isPenDown = false;
     this.last = null;
+    if (this.view.cursor?.isKeyboard) this.view.cursor = null;
     this.stopPolygon();
     this.view.show(suspect, this.layer);
     this.updateCursor();
@@ -211,7 +212,9 @@ class Drawing {
     on('pointerup', this.up);
     on('pointercancel', this.up);
     on('pointerleave', this.leave);
-    on('dblclick', () => this.tool === 'polygon' && this.closePolygon());
+    on('dblclick', () => {
+      if (this.view.polygon.length > 2) this.closePolygon();
+    });
     on('contextmenu', (event) => event.preventDefault());
     on('wheel', (event) => {
       event.preventDefault();

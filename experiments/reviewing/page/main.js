@@ -122,7 +122,7 @@ async function decide(fields, at = index) {
 function take(source, mask) {
   if (!mask) {
     say('The annotation has no place: there is no inside.');
-  } else if (source !== 'prediction' && !mask.some((value) => value)) {
+  } else if (source === 'prediction_inside' && !mask.some((value) => value)) {
     say('The networks see nothing inside the annotation: nothing is decided.');
   } else {
     decide({
