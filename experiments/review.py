@@ -150,6 +150,7 @@ def main():
   if _STATIC.value and _IMPORT.value:
     raise binary.UserError('Give one of --static and --import.')
   output = _output()
+  suspects.check_run(_RUN.value)
   try:
     if _IMPORT.value:
       _import(output)

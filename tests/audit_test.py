@@ -219,7 +219,7 @@ class RunTest(absltest.TestCase):
     with mock.patch.object(
         suspects.volume_audit, 'is_of_volumes', return_value=True):
       with self.assertRaisesRegex(binary.UserError, 'whole volumes, which'):
-        suspects.list_suspects(self.workdir, 3)
+        suspects.check_run(self.workdir)
 
   def test_a_link_out_of_the_run_is_not_written_to(self):
     run = os.path.join(tiny.temp_dir(self), 'run')

@@ -330,6 +330,10 @@ class ServerTest(parameterized.TestCase):
     self.assertTrue(policy.startswith("default-src 'none'; "), policy)
     self.assertNotRegex(policy, r'unsafe|https?:|\*')
     self.assertIn("frame-ancestors 'none'", policy)
+    # As a link, which may be clicked on anywhere; but not within a frame.
+    for place, wanted in ('document', 200), ('iframe', 403), ('image', 403):
+      status, *_ = self._ask(Sec_Fetch_Site='cross-site', Sec_Fetch_Dest=place)
+      self.assertEqual(status, wanted)
     for host in f'127.0.0.1:{port}', f'localhost:{port}':
       status, *_ = self._ask('/suspect/1', Host=host, Origin=f'http://{host}',
                              Sec_Fetch_Site='same-origin')
@@ -382,7 +386,7 @@ class ServerTest(parameterized.TestCase):
     np.testing.assert_array_equal(reviews.read_mask(
         self._book.path.parent, f'masks/{_key(500)}.png'), label)
     blocks = _Blocks(self._ask('/')[2].decode())
-    shown = json.loads(blocks.data['data'])['decided'][row_id]
+    shown = dict(json.loads(blocks.data['data'])['decided'])[row_id]
     self.assertEqual(shown['source'], 'drawn')
     self.assertEqual(shown['who'], 'anna')
 

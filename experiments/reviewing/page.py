@@ -73,7 +73,8 @@ def build(
       'journal': hashlib.sha256(
           identity.encode('utf-8', 'replace')).hexdigest()[:16],
       'manifest_sha256': head.manifest_sha256,
-      'who': who, 'closing': closing, 'decided': decided,
+      # A list of pairs, because JavaScript would sort ids that are numbers.
+      'who': who, 'closing': closing, 'decided': [*decided.items()],
       'suspects': review.facts}
   style = _read('style.css')
   return '\n'.join([

@@ -159,8 +159,11 @@ class _Handler(http_server.BaseHTTPRequestHandler):
       raise _Answer(403, 'This server answers requests to 127.0.0.1 only.')
     origins = self.headers.get_all('Origin') or []
     site = self.headers.get('Sec-Fetch-Site', 'none')
-    if origins not in ([], [f'http://{hosts[0]}']) or site not in (
-        'none', 'same-origin'):
+    # The printed address may be clicked on, in a terminal within a browser.
+    is_visit = self.command == 'GET' and self.headers.get(
+        'Sec-Fetch-Dest') == 'document'
+    if origins not in ([], [f'http://{hosts[0]}']) or not (
+        site in ('none', 'same-origin') or is_visit):
       raise _Answer(403, 'Another page may not use this server.')
     sent = self.headers.get('X-Review-Token') or query.get('token', [''])[0]
     if not hmac.compare_digest(

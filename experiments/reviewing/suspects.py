@@ -12,6 +12,7 @@ from data_prep.formats import intensities
 from data_prep.shared import geometry
 from data_prep.shared import pixels
 from data_prep.shared import review_journal
+from data_prep.shared import scratch
 from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import numpy as np
@@ -73,16 +74,24 @@ class Review(NamedTuple):
   content: Callable[..., dict[str, Any]]
 
 
-def read_audit(workdir: str) -> list[dict[str, str]]:
-  """Returns the lines of a run's audit.csv, the most suspect first.
+def check_run(workdir: str) -> None:
+  """Refuses a run on whole volumes.
 
   Raises:
-    binary.UserError: if the run is on whole volumes, or has no audit.
+    binary.UserError: if it is one, or if there is no run.
   """
   if volume_audit.is_of_volumes(workdir):
     raise binary.UserError(
         f'{workdir} was trained on whole volumes, which cannot be reviewed in '
         'the browser yet: use experiments.audit --export=nrrd.')
+
+
+def read_audit(workdir: str) -> list[dict[str, str]]:
+  """Returns the lines of a run's audit.csv, the most suspect first.
+
+  Raises:
+    binary.UserError: if the run has no audit.
+  """
   path = os.path.join(workdir, 'audit', 'audit.csv')
   if not os.path.exists(path):
     raise binary.UserError(
@@ -198,6 +207,13 @@ def open_review(run: observer.Run, listed: Listed) -> Review:
       content)
 
 
+class _Look(NamedTuple):
+  """Outputs of both networks, of the size of the records."""
+
+  probs: np.ndarray
+  alignment_map: np.ndarray
+
+
 def _look(run, ids):
   """Returns the outputs of both networks for weak images, in order."""
   weak = run.dataset.splits['train_weak']
@@ -206,9 +222,17 @@ def _look(run, ids):
   params = train_step_lib.eval_params(run.last.state)
   directions = run.observer.strong_directions(
       params, run.dataset.splits['train_strong'])
-  return list(run.observer.look(
+  looks = []
+  for n, look in enumerate(run.observer.look(
       params, directions, [weak[places[i]] for i in ids], label='label',
-      what='predictions'))
+      what='predictions')):
+    if not n:  # On the disk, so that thousands of suspects take no memory.
+      probs = scratch.make_array((len(ids), *look.probs.shape), np.float32)
+      maps = scratch.make_array(
+          (len(ids), *look.alignment_maps.shape[1:]), np.float32)
+    probs[n], maps[n] = look.probs, look.alignment_maps.mean(0)
+    looks.append(_Look(probs[n], maps[n]))
+  return looks
 
 
 def _labels(row, classes):
@@ -241,7 +265,7 @@ def _content(row, look, *, manifest, intensity_range, lossless):
       image, runs(weak), runs(prediction),
       [runs(pictures.likeliest(p)) for p in probs],
       None if within is None else runs(within),
-      pages.harm_map(look.alignment_maps.mean(0)),
+      pages.harm_map(look.alignment_map),
       form='PNG' if lossless else 'WEBP')
 
 

@@ -25,8 +25,9 @@ _WINDOW = (900, 600)
 _STATE = """JSON.stringify([
     document.querySelector('#about-title').textContent,
     Number(document.querySelector('#progress').textContent.match(
-        /(\\d+) of \\d+ decided/)[1]),
-    !document.body.hasAttribute('aria-busy') &&
+        /(\\d+) of \\d+ decided/)?.[1] ?? -1),
+    document.querySelector('#progress').textContent !== '' &&
+        !document.body.hasAttribute('aria-busy') &&
         !document.querySelector('#decide button').disabled,
     document.querySelector('#message').textContent])"""
 _LOST_S = 3  # How long the page may not change before it is opened again.

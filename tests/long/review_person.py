@@ -353,7 +353,8 @@ def zoomed(person: Person) -> Expected:
 def with_buttons(person: Person) -> Expected:
   """Uses buttons with the mouse, then Enter for the drawing."""
   page = person.page
-  for selector in 'button[data-tool=brush]', '[data-do=larger]', '[data-do=smaller]':
+  for selector in ('button[data-tool=brush]', '[data-do=larger]',
+                   '[data-do=smaller]'):
     page.run(f"document.querySelector('{selector}').scrollIntoView()")
     x, y = json.loads(page.run(
         "(({left, top, width, height}) => JSON.stringify([left + width / 2, "

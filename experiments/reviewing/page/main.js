@@ -19,9 +19,15 @@ const words = (name) => name.replaceAll('_', ' ');
 const className = (value) =>
   value === UNLABELLED ? 'unlabelled' : data.classes[value];
 
+// The message fades after a while, so that it does not hide the picture.
 function say(text, isError = false) {
-  $('#message').textContent = text;
-  $('#message').classList.toggle('error', isError);
+  const message = $('#message');
+  message.textContent = text;
+  message.classList.toggle('error', isError);
+  message.getAnimations().forEach((animation) => {
+    animation.cancel();
+    animation.play();
+  });
 }
 
 // Decisions in words, for the state of a suspect and the live region.

@@ -4,7 +4,11 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const PREFIX = `hybridseg review ${data.journal} `;
 const RETRY_S = 2;
 
+// The server will not take the request, however often it is sent.
 class Refused extends Error {}
+
+// The page is of an earlier start of the server.
+class Restarted extends Refused {}
 
 function randomKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -39,7 +43,7 @@ class ServerStore {
   constructor(say) {
     this.say = say;
     this.token = new URLSearchParams(location.search).get('token') || '';
-    this.decided = new Map(Object.entries(data.decided));
+    this.decided = new Map(data.decided);
   }
 
   async fetch(path, options = {}) {
@@ -47,7 +51,7 @@ class ServerStore {
       ...options, cache: 'no-store', redirect: 'error',
       headers: {'X-Review-Token': this.token, ...options.headers}});
     if (answer.status === 403) {
-      throw new Refused(
+      throw new Restarted(
           'The server was started again: open the address that it has ' +
           'printed. This browser keeps your last decision until then.');
     }
@@ -75,7 +79,10 @@ class ServerStore {
         if (decided) this.decided.set(id, decided);
         return;
       } catch (error) {
-        if (error instanceof Refused) throw error;
+        if (error instanceof Refused) {
+          if (!(error instanceof Restarted)) keep('pending', null);
+          throw error;
+        }
         this.say(`Not saved yet: ${error instanceof TypeError ?
             'the server does not answer.' : error.message} Trying again.`);
         await wait(RETRY_S);
@@ -101,7 +108,7 @@ class ServerStore {
 class BrowserStore {
   constructor() {
     this.sent = recall('decisions') || [];
-    this.decided = new Map(Object.entries(data.decided));
+    this.decided = new Map(data.decided);
     this.before = new Map(
         [...this.decided].map(([id, decision]) => [id, [decision]]));
     this.sent.forEach((decision) => this.apply(decision));

@@ -184,11 +184,11 @@ class View {
     const {context} = this;
     context.lineJoin = 'round';
     context.strokeStyle = 'rgb(0 0 0 / .6)';
-    context.lineWidth = (dash.length ? 2.4 : 3.6) / this.scale;
+    context.lineWidth = (dash.length ? 2.6 : 4) / this.scale;
     context.stroke(path);
     context.setLineDash(dash.map((x) => x / this.scale));
     context.strokeStyle = colour;
-    context.lineWidth = 2 / this.scale;
+    context.lineWidth = 2.2 / this.scale;
     context.stroke(path);
     context.setLineDash([]);
   }
