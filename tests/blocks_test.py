@@ -226,12 +226,23 @@ class HtmlReportTest(parameterized.TestCase):
     self.assertEqual(captions, ['', 'test', 'test: per class'])
     rows = [re.findall('<t[hd]>([^<]*)', row)
             for row in re.findall('<tr>(.*?)</tr>', text)]
-    self.assertIn(['dice', '0.1235'], rows)
+    self.assertIn(['Dice', '0.1235'], rows)
     self.assertIn(['interval 95', '0.1 to 0.2'], rows)
     self.assertIn(['nan', ''], rows)
     self.assertEqual(rows[-3:], [
-        ['', 'dice mean', 'dice interval'], ['polyp', '0.5', '0.25 to 0.75'],
+        ['', 'Dice mean', 'Dice interval'], ['polyp', '0.5', '0.25 to 0.75'],
         ['tool', '1', '']])
+
+  def test_a_mean_and_its_interval_share_a_cell(self):
+    text = blocks.tables({'val': {
+        'num_cases_counted': 3, 'dice': 0.5, 'dice_interval_95': [0.25, 0.75],
+        'iou': 0.4, 'iou_interval_95': None, 'per_class': {
+            'x': {'hd95_mm': {'mean': 2.5, 'interval_95': [2.0, 3.0]}}}}})
+    rows = [re.findall('<t[hd]>([^<]*)', row)
+            for row in re.findall('<tr>(.*?)</tr>', text)]
+    self.assertEqual(rows, [
+        ['', ''], ['cases counted', '3'], ['Dice', '0.5 (0.25 to 0.75)'],
+        ['IoU', '0.4'], ['', 'HD95 mm'], ['x', '2.5 (2 to 3)']])
 
   def test_a_wide_table_is_turned(self):
     lines = [{'': name} | {f'm{i}': i for i in range(12)} for name in 'ab']

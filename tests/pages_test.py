@@ -168,12 +168,16 @@ class TrainReportTest(absltest.TestCase):
     text, dataset, weights = self.write()
     page = html_pages.assert_sound(self, text)
     titles = [t for t in page.texts['h2'] if t.strip()]
-    self.assertEqual(titles[:9], [
-        'Results', 'Curves', 'Indicators', 'Worst cases', 'Best cases',
-        'All cases, worst first', 'Weak instances, least trusted first',
-        'Config and versions'] + titles[8:9])
+    self.assertEqual(titles[:10], [
+        'Summary', 'Results', 'Curves', 'Indicators', 'Worst cases',
+        'Best cases', 'All cases, worst first',
+        'Weak instances, least trusted first', 'Config and versions',
+        *titles[9:]])
     for expected in (
-        'Test Dice 0.500 (0.400 to 0.600), 95 % interval, 10 cases.',
+        '<strong>Test Dice 0.500</strong> 95 % interval 0.400 to 0.600, '
+        '10 cases</p>', '<th>Dice</th><td>0.5 (0.4 to 0.6)</td>',
+        'Least trusted of 32 weak annotations',
+        '<code>python -m experiments.review --run=RUN</code>',
         'Final indicators by kind', 'Final indicators by planted fault',
         'Mean indicator by kind', 'Indicators over time',
         'Final indicators by quality', '<td>&lt;there&gt;</td>',
@@ -186,6 +190,27 @@ class TrainReportTest(absltest.TestCase):
     ids = {r['instance_id']: r['id'].decode()
            for r in dataset.splits['train_weak']}
     self.assertEqual(rows, [ids[i] for i in order])
+
+  def test_first_screen(self):
+    text, dataset, weights = self.write()
+    screen = text.split('</section>')[0]
+    heads = re.findall('<h3>(?:<bdi>)?([^<]*)', screen)
+    names = [row.split('"')[0] for row in heads]
+    tested = re.findall('<th scope="row"><bdi>([^<]*)', text)[:10]
+    least = dataset.splits['train_weak'][np.argmin(weights)]['id'].decode()
+    self.assertEqual(names[:6], [
+        'Best, median and worst test case', f'Best: {tested[9]}',
+        f'Median: {tested[4]}', f'Worst: {tested[0]}',
+        'Least trusted of 32 weak annotations', least])
+    self.assertLen(names, 8)
+    # It is printed, with the table of results, and nothing else.
+    self.assertEqual(
+        re.findall('<section( class="screen")?', text),
+        ['', ''] + [' class="screen"'] * 7)
+
+  def test_equal_indicators_make_no_suspects(self):
+    text, _, weights = self.write(weights=np.ones(32, np.float32))
+    self.assertNotIn('Least trusted of', text)
 
   def test_before_the_first_evaluation(self):
     num_weak = 32

@@ -23,6 +23,11 @@ from experiments.reports import script
 _TINY = 32
 _MIN_SIDE = 32  # Pictures are not shrunk below this many pixels.
 _QUALITY = 75  # Quality of WebP, from 0 to 100.
+_INTERVAL = '_interval_95'  # End of the key of an interval, in results.
+_KEYS = {'num_faulty': 'with a planted fault', 'num_weak': 'weak annotations'}
+_WORDS = {
+    'assd': 'ASSD', 'auroc': 'AUROC', 'dice': 'Dice', 'hd95': 'HD95',
+    'iou': 'IoU', 'nsd': 'NSD', 'val': 'validation'}
 
 
 class Picture(NamedTuple):
@@ -49,10 +54,17 @@ class Case(NamedTuple):
 
 
 class Section(NamedTuple):
-  """A part of a page: its title as plain text, and its body as HTML."""
+  """A part of a page.
+
+  Attributes:
+    title: title as plain text.
+    body: content as HTML.
+    is_printed: whether it is printed. If no section of a page is, all are.
+  """
 
   title: str
   body: str
+  is_printed: bool = False
 
 
 class Limits(NamedTuple):
@@ -134,9 +146,12 @@ def page(
       for i, s in enumerate(sections))
   body = [html_plots.HATCHES, f'<h1>{html_page.name(title)}</h1>', *intro,
           f'<nav aria-label="Contents"><ul>{contents}</ul></nav>', '<main>']
+  prints_all = not any(s.is_printed for s in sections)
   for i, section in enumerate(sections):
-    body += [f'<section aria-labelledby="part-{i}"><h2 id="part-{i}" '
-             f'tabindex="-1">{html_page.escape(section.title)}</h2>',
+    css_class = '' if section.is_printed or prints_all else ' class="screen"'
+    body += [f'<section{css_class} aria-labelledby="part-{i}">'
+             f'<h2 id="part-{i}" tabindex="-1">'
+             f'{html_page.escape(section.title)}</h2>',
              section.body, '</section>']
   return html_page.page(
       title, [*body, '</main>', script.VIEWER],
@@ -268,12 +283,30 @@ def tables(tree: Mapping[str, Any]) -> str:
 
   The plain values of a dict become a table of keys and values. A dict that
   holds only dicts becomes one table, with a line for each inner dict. A pair of
-  numbers is shown as an interval.
+  numbers is shown as an interval, in one cell with the mean that it belongs to:
+  the interval of KEY is KEY_interval_95.
 
   Args:
     tree: nested dicts of numbers, strings and pairs of numbers.
   """
-  return html_page.side_by_side(*_tables(tree, ''))
+  return html_page.side_by_side(*_tables(_with_intervals(tree), ''))
+
+
+def _with_intervals(tree):
+  """Returns a tree in which each mean and its interval are one value."""
+  joined = {}
+  for key, value in tree.items():
+    interval = tree.get(f'{key}{_INTERVAL}')
+    if isinstance(value, Mapping):
+      if value.keys() == {'mean', _INTERVAL.strip('_')}:
+        value, interval = value.values()
+      else:
+        value = _with_intervals(value)
+    if interval is not None:
+      value = f'{_text(value)} ({_text(interval)})'
+    if key.removesuffix(_INTERVAL) not in tree or not key.endswith(_INTERVAL):
+      joined[key] = value
+  return joined
 
 
 def _tables(tree, caption):
@@ -336,8 +369,13 @@ def details(title: str, values: Mapping[str, Any]) -> str:
 
 
 def words(key: Any) -> str:
-  """Returns a key as text for a reader, with spaces in place of underscores."""
-  return str(key).replace('_', ' ')
+  """Returns a key as text for a reader: 'num_cases' is 'cases'."""
+  key = str(key)
+  if key in _KEYS:
+    return _KEYS[key]
+  return ' '.join(
+      _WORDS.get(word, word)
+      for word in key.removeprefix('num_').replace('_', ' ').split(' '))
 
 
 def _text(value, *, pair=' to '):

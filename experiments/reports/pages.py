@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import os
 from typing import Any, NamedTuple
 
-from data_prep.shared import grammar
 from data_prep.shared import html_page
 from data_prep.shared import html_plots
 from hybridseg import types
@@ -17,6 +16,7 @@ import numpy as np
 from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 from experiments.reports import blocks
+from experiments.reports import first_screen
 from experiments.reports import sections
 from experiments.saving import session as session_lib
 
@@ -102,28 +102,30 @@ def write_train_report(
   classes, weak_records = dataset.classes, dataset.splits['train_weak']
   column = lambda name: input_pipeline.column(weak_records, name)
   ids, faults = column('instance_id'), column('fault')
-  test = results['test']
-  plain = {k: v for k, v in results.items() if not isinstance(v, Mapping)}
+  found = {k: v for k, v in results.items()
+           if isinstance(v, Mapping) and k != 'seconds'}
   weak = [
       _weak_item(weak_records[row], prediction, weights)
       for row, prediction in zip(weak_rows, weak_predictions, strict=True)]
-  intro = (
-      f'Test Dice {scoring.in_words(test, "dice")}, 95 % interval, '
-      f'{grammar.counted(test["num_cases_counted"], "case")}.')
+  cases = _evaluated(
+      dataset.splits['test'], classes, test_scores, test_predictions)
+  known = [item for item, dice in _worst_first(cases) if np.isfinite(dice)]
   page = blocks.page(
       f'{dataset.name}: training, {results["step"]} steps',
-      [f'<p>{intro}</p>', sections.legend(classes)], [
-          sections.section('Results', blocks.tables(
-              {k: v for k, v in results.items() if k not in plain})),
+      [sections.legend(classes)], [
+          first_screen.section(
+              results, run.lines, known,
+              weak if len(set(weights[ids])) > 1 else (),
+              num_weak=len(weak_records)),
+          sections.section('Results', blocks.tables(found))._replace(
+              is_printed=True),
           sections.section('Curves', sections.curves(run.lines)),
           sections.section('Indicators', html_plots.side_by_side(
               *sections.indicator_plots(
                   run.history['step'], run.history['indicators'][:, ids],
                   _kinds(weak_records), faults),
               sections.quality_plot(weights[ids], column('quality'), faults))),
-          *_case_sections(
-              _evaluated(dataset.splits['test'], classes, test_scores,
-                         test_predictions), 'cases_test.csv lists all.'),
+          *_case_sections(cases, 'cases_test.csv lists all.'),
           sections.section(
               'Weak instances, least trusted first',
               sections.cases_list(
@@ -133,7 +135,8 @@ def write_train_report(
               'all.'),
           # Reports may be sent to others, and so must not show local paths.
           sections.details(session_lib.without_paths(
-              {'Run': plain, 'Config': run.config} | {
+              {'Run': {k: v for k, v in results.items() if k not in found},
+               'Config': run.config} | {
                   f'Session {i}': s for i, s in enumerate(run.sessions, 1)})),
       ])
   html_page.write(path, page)
@@ -211,10 +214,9 @@ def write_audit_report(
 
 def _case_sections(cases, more):
   """Returns sections that list the worst cases, the best ones, and all."""
-  ranks = [_mean_dice(case.scores) for case in cases]
-  order = np.argsort(ranks, kind='stable')  # Cases with a nan come last.
-  items = [_case_item(cases[i], ranks[i]) for i in order]
-  known = items[:np.isfinite(ranks).sum()]
+  ranked = _worst_first(cases)
+  items = [item for item, _ in ranked]
+  known = [item for item, dice in ranked if np.isfinite(dice)]
   num = sections.NUM_GALLERY
   best = known[num:][::-1][:num]  # Skip the worst cases.
   names = [n for item in items[:1] for n in item.values if _is_dice(n)]
@@ -224,6 +226,13 @@ def _case_sections(cases, more):
       sections.section('All cases, worst first', sections.cases_list(
           items, label='case', sorted_by=names[0] if names else '',
           total_bytes=sections.LIST_BYTES, more=more)))
+
+
+def _worst_first(cases):
+  """Returns pairs of an item and its mean Dice; those with a nan come last."""
+  ranks = [_mean_dice(case.scores) for case in cases]
+  order = np.argsort(ranks, kind='stable')
+  return [(_case_item(cases[i], ranks[i]), ranks[i]) for i in order]
 
 
 def _is_dice(name):

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments import painting
 from experiments.building import input_pipeline
+from experiments.reports import blocks
 
 _PANELS = {
     'Training loss': ('strong_loss', 'weak_loss', 'co_reg_loss'),
@@ -33,7 +34,7 @@ def curves(
       points = [(line['step'], line[name]) for line in lines
                 if line.get(name) is not None]
       if points:
-        label = name.removeprefix('indicator_').replace('_', ' ')
+        label = blocks.words(name.removeprefix('indicator_'))
         panels[title][label] = tuple(zip(*points, strict=True))
   return panels
 

@@ -37,6 +37,14 @@ a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .tools { display: flex; flex-wrap: wrap; gap: .3rem 1.5rem;
   align-items: center; }
 .tools[hidden] { display: none; } .tools input { font: inherit; }
+.headline { font-size: 1.1rem; margin: .4rem 0; }
+.headline strong { font-size: 1.35rem; margin-right: .5rem; }
+.headline ~ .tables { margin-top: 1rem; }
+.headline ~ .pictures { display: grid; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
+.headline ~ .pictures .group { width: auto; height: 100%;
+  align-content: start; }
+.headline ~ .pictures figure { width: calc(100% / var(--n) - .4rem); }
 .volume { margin: 1rem 0 1.6rem; } .volume p { margin: 0 0 .3rem; }
 .strip { max-width: 100%; overflow: hidden auto; line-height: 0; }
 .strip.steps { overflow: hidden; }
@@ -67,7 +75,13 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
   .scroll th, .scroll td { padding: .3rem; }
   .group figure { width: calc(50% - .2rem); }
 }
-@media print { .scroll { max-height: none; } nav, .tools { display: none; } }
+@media print {
+  .scroll { max-height: none; } nav, .tools, .screen { display: none; }
+  body { margin: 0; font-size: 12px; } h3 { break-after: avoid; }
+  .group p, figcaption { font-size: 10px; }
+  .group, table { break-inside: avoid; }
+  .headline ~ .pictures { grid-template-columns: repeat(3, 1fr); }
+}
 """
 
 # The dialog that shows the enlarged pictures of a case; the script fills it.
