@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
+from data_prep.formats import nifti
 from data_prep.records import builder
 from data_prep.records import preparation
 from data_prep.records import shards
@@ -135,6 +136,7 @@ class ReviewedSetTest(parameterized.TestCase):
     kept, dropped, exact, coarse, undone, again = self.weak[:6]
     new = {exact.id: _label(1), coarse.id: _label(2, unlabelled=True),
            again.id: _label(3)}
+    (self.data / nifti.INDEX).write_text('{}')  # As for slices of volumes.
     self.review.add(kept.id, 'keep', seconds=1.5, keys=1)
     self.review.add(dropped.id, 'drop')
     self.review.draw(exact.id, new[exact.id], exact=True)
@@ -150,6 +152,7 @@ class ReviewedSetTest(parameterized.TestCase):
     self.assertIn(
         'decisions: 5 images, 1 kept, 1 dropped, 2 redrawn exactly, 1 redrawn '
         'coarsely', out)
+    self.assertIn('\nreviewed: drop 1, keep 1, mask 3\n', out)
     self.assertIn('torn last line', out)
     self.assertIn(
         'next: the command that trained runs/mine, with '
@@ -220,6 +223,7 @@ class ReviewedSetTest(parameterized.TestCase):
         np.testing.assert_array_equal(record[name], old[row_id][name], name)
     self.assertEqual(
         preparation.read(self.output).intensity_range, (3.0, 200.0))
+    self.assertEqual((self.output / nifti.INDEX).read_text(), '{}')
     # The set does not need the files of the review.
     shutil.rmtree(self.review.path.parent)
     self.assertIn('The set has no problems.', prepare_binary.run(

@@ -28,6 +28,9 @@ def counts(manifest: manifest_lib.Manifest) -> str:
       f'subjects: {len({r.subject or r.id for r in rows})}',
       f'weak kinds: {count(r.annotation["kind"] for r in weak) or "none"}',
   ]
+  reviews = [r.reviews[-1]['decision'] for r in rows if r.reviews]
+  if reviews:
+    lines.append(f'reviewed: {count(reviews)}')
   faults = [(r.evaluation or {}).get('fault', '') for r in weak]
   if any(faults):
     lines.append(f'planted faults: {count(f for f in faults if f)}')
