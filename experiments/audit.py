@@ -180,7 +180,9 @@ def main():
     report.write(
         output / 'audit.html', run, records, evidence, scores, summary)
     run_folder.write_json(str(output / 'audit.json'), summary)
-    if chosen is not None:
+    if chosen is None:  # One of an older audit would not fit this one.
+      (output / expected_gain.FILE).unlink(missing_ok=True)
+    else:
       expected_gain.write(
           str(output / expected_gain.FILE), suspects, chosen)
   except OSError as e:

@@ -31,7 +31,11 @@ from data_prep.shared import early_help
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; default RUN/review.')
 _NUM = flags.DEFINE_integer(
-    'num', 50, 'How many suspects to show.', lower_bound=1)
+    'num', None, 'How many suspects to show. Default: 50, and all with --next.',
+    lower_bound=1)
+_NEXT = flags.DEFINE_bool(
+    'next', False, 'Show what RUN/audit/next.csv of experiments.audit '
+    '--minutes lists, in its order.')
 _WHO = flags.DEFINE_string(
     'who', None, 'Your name, kept with each decision; default is the name of '
     'your account.')
@@ -155,7 +159,8 @@ def main():
     if _IMPORT.value:
       _import(output)
       return
-    listed = suspects.list_suspects(_RUN.value, _NUM.value)
+    listed = suspects.list_suspects(
+        _RUN.value, _NUM.value, by_gain=_NEXT.value)
     if _STATIC.value:
       _write_static(output, listed)
     else:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from experiments import binary
 from experiments.auditing import evidence as evidence_lib
+from experiments.auditing import expected_gain
 from experiments.auditing import files
 from experiments.auditing import observer
 from experiments.auditing import ranking
@@ -194,6 +195,19 @@ class RunTest(absltest.TestCase):
       rows = list(csv.DictReader(f))[:3]
     self.assertEqual([f['id'] for f in listed.facts], [r['id'] for r in rows])
     self.assertEqual(listed.sizes, {r['id']: (16, 16) for r in rows})
+    with self.assertRaisesRegex(binary.UserError, '--minutes=60` first'):
+      suspects.list_suspects(self.workdir, None, by_gain=True)
+    for ids in ([rows[2]['id'], rows[0]['id']], [rows[1]['id'], 'nobody']):
+      blank = ',' * (len(expected_gain.HEADER) - 2)
+      with open(os.path.join(folder, 'next.csv'), 'w', encoding='utf-8') as f:
+        f.write('\n'.join([','.join(expected_gain.HEADER), *(
+            f'1,{i}{blank}' for i in ids)]))
+      if 'nobody' in ids:
+        with self.assertRaisesRegex(binary.UserError, "lists 'nobody', which"):
+          suspects.list_suspects(self.workdir, None, by_gain=True)
+      else:
+        found = suspects.list_suspects(self.workdir, None, by_gain=True)
+        self.assertEqual([f['id'] for f in found.facts], ids)
     review = suspects.open_review(self.run_, listed)
     by_id = {r['id'].decode(): r
              for r in self.run_.dataset.splits['train_weak']}

@@ -16,8 +16,10 @@ from absl.testing import parameterized
 
 from data_prep.formats import intensities
 from experiments.auditing import evidence
+from experiments.auditing import expected_gain
 from experiments.prediction import predictor
 from experiments.reviewing import server
+from experiments.reviewing import suspects
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _FOLDERS = sorted({
@@ -41,6 +43,7 @@ _NUMBERS = {
     # The tests of `voc` check boxes with a coordinate of 0.
     'voc_boxes_from': (0, 0),
     'port': (server.FIRST_PORT,),
+    'num': (suspects.NUM_FIRST,),
 }
 
 
@@ -116,6 +119,7 @@ class AnswerTest(parameterized.TestCase):
               for flag in _flags(folder) if flag.values}
     self.assertEqual(values['learn_from'], list(evidence.LEARN_FROM))
     self.assertEqual(values['network'], sorted(predictor.NETWORKS))
+    self.assertEqual(values['order'], list(expected_gain.ORDERS))
 
 
 class HelpTest(parameterized.TestCase):

@@ -20,6 +20,7 @@ from PIL import Image
 
 from experiments import binary
 from experiments import csv_files
+from experiments.auditing import expected_gain
 from experiments.auditing import observer
 from experiments.auditing import volume_audit
 from experiments.building import input_pipeline
@@ -28,6 +29,7 @@ from experiments.reports import pages
 from experiments.reviewing import decisions
 from experiments.saving import run_folder
 
+NUM_FIRST = 50  # Number of suspects that a review shows by default.
 _COLUMNS = ('rank', 'id', 'score', 'low', 'high', 'indicator', 'kind',
             'annotator', 'site', 'why', 'evidence')
 # How pictures are encoded. PNG keeps every bit; WebP keeps static pages small.
@@ -100,6 +102,34 @@ def read_audit(workdir: str) -> list[dict[str, str]]:
   return [dict(zip(header, cells, strict=True)) for _, cells in rows]
 
 
+def in_order_of_gain(
+    workdir: str, lines: Sequence[dict[str, str]]
+) -> list[dict[str, str]]:
+  """Returns the lines of audit.csv that next.csv lists, in its order.
+
+  Args:
+    workdir: folder of the run.
+    lines: value of `read_audit`.
+
+  Raises:
+    binary.UserError: if there is no such file, or if it is of another audit.
+  """
+  path = os.path.join(workdir, 'audit', expected_gain.FILE)
+  if not os.path.exists(path):
+    raise binary.UserError(
+        f'No {path}: run `python -m experiments.audit --run={workdir} '
+        '--minutes=60` first.')
+  header, rows = csv_files.read_csv(path, required=expected_gain.HEADER)
+  ids = [cells[header.index('id')] for _, cells in rows]
+  by_id = {line['id']: line for line in lines}
+  strange = [i for i in ids if i not in by_id]
+  if strange:
+    raise binary.UserError(
+        f'{path} lists {strange[0]!r:.60}, which audit.csv does not: audit the '
+        'run again.')
+  return [by_id[i] for i in ids]
+
+
 def read_set(workdir: str) -> tuple[
     review_journal.Header, manifest_lib.Manifest]:
   """Returns the header of a review of a run, and the manifest of its set.
@@ -152,17 +182,26 @@ def sizes(
   return found
 
 
-def list_suspects(workdir: str, num: int) -> Listed:
+def list_suspects(
+    workdir: str, num: int | None, *, by_gain: bool = False
+) -> Listed:
   """Lists the first suspects of a run's audit.
 
   Args:
     workdir: folder of the run.
-    num: number of suspects, if the audit lists as many.
+    num: number of suspects, if the audit lists as many; None lists `NUM_FIRST`,
+      or all of next.csv.
+    by_gain: whether to list those of next.csv, in its order.
 
   Raises:
     binary.UserError: if the audit, the set or a picture cannot be read.
   """
-  lines = read_audit(workdir)[:num]
+  lines = read_audit(workdir)
+  if by_gain:
+    lines = in_order_of_gain(workdir, lines)
+  elif num is None:
+    num = NUM_FIRST
+  lines = lines[:num]
   if not lines:
     raise binary.UserError(f'The audit of {workdir} lists no annotation.')
   header, manifest = read_set(workdir)
