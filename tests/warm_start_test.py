@@ -4,6 +4,7 @@ import contextlib
 import csv
 import functools
 import io
+import json
 import os
 import pathlib
 import shutil
@@ -156,6 +157,11 @@ class WarmStartTest(parameterized.TestCase):
       shutil.rmtree(run)  # The checkpoint holds all that was in it.
       trainer.train_and_evaluate(config, again)
     tiny.assert_equal_runs(self, self.workdir, again)
+    hashes = [[session['warm_start'] for session in json.loads(
+        pathlib.Path(folder, 'run.json').read_text('utf-8'))['sessions']]
+              for folder in (self.workdir, again)]
+    self.assertEqual([set(hashes[0]), len(hashes[1])], [set(hashes[1]), 2])
+    self.assertRegex(hashes[0][0], '^[0-9a-f]{64}$')
     start = np.array(_earlier().indicators.weights)
     start[[3, 5]] = 1
     start[[7, 8]] = 1  # Kept annotations count in full, and do not move.

@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import platform
-import sys
 from typing import Any, NamedTuple
 
 from data_prep.records import preparation
@@ -250,6 +249,7 @@ def open_run(
     dataset: input_pipeline.Dataset,
     *,
     step: int = 0,
+    warm_start: str = '',
     record_machine: bool = False,
 ) -> None:
   """Writes config.json and dataset.json and adds this session to run.json.
@@ -262,6 +262,7 @@ def open_run(
     dataset: set of the run. The facts that predictions need, such as the names
       of its classes, are written to dataset.json.
     step: step at which this session starts.
+    warm_start: hash of what the run takes over from an earlier one, or ''.
     record_machine: whether run.json names the machine and absolute paths.
 
   Raises:
@@ -278,9 +279,15 @@ def open_run(
     if found:
       session['config_changes'] = [change.words for change in found]
     if sessions:
-      _warn_of_switches(sessions[-1], session)
+      switches.warn_of_changes(*(
+          session_lib.without_paths(s).get('switches')
+          for s in (sessions[-1], session)))
     if dataset.corrections:
       session['corrections'] = dataset.corrections
+    if sessions:  # Only the first session has read the earlier run.
+      warm_start = sessions[0].get('warm_start')
+    if warm_start:
+      session['warm_start'] = warm_start
     if diff:
       name = f'dirty-{session["dirty_sha256"][:12]}.diff'
       with whole_file.open_whole(
@@ -313,23 +320,6 @@ def open_run(
   except OSError as e:
     raise binary.UserError(
         f'--workdir: {system_errors.in_words(e, e.filename or workdir)}') from e
-
-
-def _warn_of_switches(before, session):
-  """Prints a notice if switches of JAX or of drivers have changed.
-
-  Args:
-    before: entry of the previous session in run.json.
-    session: entry of this session.
-  """
-  before, session = map(session_lib.without_paths, (before, session))
-  if 'switches' not in before:  # An older version did not record them.
-    return
-  found = switches.differences(before['switches'], session['switches'])
-  if found:
-    more = f' (and {len(found) - 1} more)' if found[1:] else ''
-    print('notice: numbers may differ from the last session of this run, which '
-          f'had another setting: {found[0]}{more}', file=sys.stderr)
 
 
 def read_config(workdir: str) -> ml_collections.ConfigDict:
@@ -385,7 +375,7 @@ def differences(
   """
   names = ('commit', 'dirty_sha256', 'dataset_fingerprint', 'device_kind',
            'num_devices', 'processor', 'cpu_isa', 'nproc', 'xla_flags',
-           'python', 'versions')
+           'python', 'versions', 'warm_start')
   # Cut the paths in both sessions, since only one may have recorded full paths.
   there, here = map(session_lib.without_paths, (there, here))
   switched = switches.differences(there.get('switches'), here.get('switches'))

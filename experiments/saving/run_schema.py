@@ -85,6 +85,7 @@ SESSION = {
     'python': Maybe(TEXT),
     'switches': Maybe(Each(TEXT)),
     'versions': Maybe(Each(Maybe(TEXT))),
+    'warm_start': Maybe(TEXT),
     'xla_flags': Maybe(TEXT),
 }
 RUN = {

@@ -7,6 +7,7 @@ numbers, `differences` names the switches that may be the cause.
 
 from collections.abc import Mapping
 import os
+import sys
 
 import jax
 
@@ -95,6 +96,22 @@ def differences(
       f'{name}: {there[name]!r} there, {here[name]!r} here'
       for name in sorted(there.keys() & here.keys())
       if there[name] != here[name]]
+
+
+def warn_of_changes(
+    before: Mapping[str, str] | None, here: Mapping[str, str]
+) -> None:
+  """Prints a notice if switches have changed since the last session of a run.
+
+  Args:
+    before: switches of that session; None if it did not record them.
+    here: switches of this session.
+  """
+  found = [] if before is None else differences(before, here)
+  if found:
+    more = f' (and {len(found) - 1} more)' if found[1:] else ''
+    print('notice: numbers may differ from the last session of this run, which '
+          f'had another setting: {found[0]}{more}', file=sys.stderr)
 
 
 def _text(value):

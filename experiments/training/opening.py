@@ -162,7 +162,9 @@ def open_session(
         folder=workdir)
     if is_primary:
       run_folder.open_run(
-          workdir, config, dataset, step=step, record_machine=record_machine)
+          workdir, config, dataset, step=step,
+          warm_start=earlier.digest if earlier else '',
+          record_machine=record_machine)
     session = Session(
         workdir=workdir,
         dataset=dataset,

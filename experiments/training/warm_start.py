@@ -46,6 +46,12 @@ class Start(NamedTuple):
   indicators: np.ndarray | None
   notice: str
 
+  @property
+  def digest(self) -> str:
+    """SHA-256 of what is taken over, which run.json keeps."""
+    return checkpoints_lib.state_sha256(
+        (self.params, self.teachers, self.indicators))
+
 
 class _Earlier(NamedTuple):
   """An earlier run: its pieces, a description of its set, and its state."""
