@@ -379,8 +379,39 @@ def withdrawn(person: Person) -> Expected:
   return drop(person)
 
 
+def interrupted(person: Person) -> Expected:
+  """Presses keys while the mouse draws, and keeps in the middle of a stroke."""
+  page = person.page
+  mouse = lambda kind, point: page.call(
+      'Input.dispatchMouseEvent', type=kind, x=point[0], y=point[1],
+      button='left', buttons=1, clickCount=1)
+  page.press('b')
+  points = person.points(6)
+  mouse('mouseMoved', points[0])
+  mouse('mousePressed', points[0])
+  mouse('mouseMoved', points[1])
+  page.press('u')  # Takes this stroke back.
+  mouse('mouseMoved', points[2])
+  mouse('mouseReleased', points[2])
+  person.stroke('b', 1)
+  wanted = person.drawn()
+  number = person.number
+  person.wait_for(number + 1)
+  # The next suspect is kept within a stroke, which must not go on after it.
+  mouse('mouseMoved', points[3])
+  mouse('mousePressed', points[3])
+  mouse('mouseMoved', points[4])
+  page.press('k')
+  person.wait_for(number + 2)
+  mouse('mouseMoved', points[5])
+  mouse('mouseReleased', points[5])
+  page.press('u')  # Withdraws that decision, since nothing is drawn here.
+  person.wait_for(number + 1)
+  return wanted
+
+
 TOOLS: tuple[Callable[[Person], Expected], ...] = (
     keep, drop, prediction, inside, brush, erased_prediction, polygon, fill,
     touch, keyboard, undone, no_object, coarse, unlabelled, other_sizes, zoomed,
     with_buttons, closed_polygon, exact_prediction, unchanged_prediction,
-    withdrawn)
+    withdrawn, interrupted)

@@ -14,6 +14,7 @@ class Drawing {
     this.value = 1;  // The class that is painted.
     this.size = 4;  // Place in `SIZES`.
     this.pointers = new Map();
+    this.before = null;  // The mask before the edit that is going on.
     this.last = null;  // Last point of the stroke that is being drawn.
     this.isPenDown = false;  // Of the keyboard's cursor.
     this.listen();
@@ -25,8 +26,10 @@ class Drawing {
     this.layer = {mask: new Uint8Array(width * height), width, height};
     this.edits = [];
     this.source = 'none';  // Where the mask comes from.
-    this.isPenDown = false;
-    this.last = null;
+    this.isPenDown = this.isDragging = false;
+    // A stroke that was going on ends with its picture.
+    this.before = this.last = this.tapped = null;
+    this.pointers.clear();
     if (this.view.cursor?.isKeyboard) this.view.cursor = null;
     this.stopPolygon();
     this.view.show(suspect, this.layer);
@@ -56,6 +59,7 @@ class Drawing {
   }
 
   begin() {
+    this.end();  // Of a stroke that is going on.
     this.before = this.layer.mask.slice();
     this.rect = emptyRect();
   }
@@ -82,6 +86,10 @@ class Drawing {
 
   // Undoes the last edit; returns whether there was one.
   undo() {
+    if (this.before) {
+      this.cancel();
+      return true;
+    }
     if (this.view.polygon.length) {
       this.view.polygon.pop();
       this.view.draw();

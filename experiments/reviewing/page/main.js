@@ -224,7 +224,7 @@ const OF_SUSPECT = {
   exact: toggleExact,
 };
 const ACTIONS = {
-  undo, previous: () => step(-1), next: () => step(1),
+  undo: () => isBusy || undo(), previous: () => step(-1), next: () => step(1),
   help: () => $('#help').showModal(),
   download: () => store.download(),
   smaller: () => { drawing.resizeBrush(-1); describe(); },
@@ -256,7 +256,7 @@ function act(name) {
 function press(event) {
   const {key} = event;
   if (event.shiftKey && key in ARROWS) {
-    if (!current) return false;
+    if (!current || isBusy) return false;
     const by = event.altKey ? 1 : Math.max(1, Math.round(drawing.radius));
     drawing.moveCursor(...ARROWS[key].map((x) => x * by));
     return true;
@@ -287,7 +287,7 @@ document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey) {
     if (key !== 'z' || event.repeat) return;
     event.preventDefault();
-    undo();
+    act('undo');
     return;
   }
   // A focused button, and not the drawing, takes Enter and Space.
