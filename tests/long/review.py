@@ -140,6 +140,9 @@ def check_predictions(run, output, folder):
   """Compares the predictions that were taken with `experiments.predict`."""
   journal = review_journal.read(output / 'review.jsonl')
   images = pathlib.Path(journal.header.data_dir) / 'images'
+  if not images.is_dir():
+    print('predictions: not compared, the pictures of the set lie elsewhere')
+    return []
   _run('experiments.predict', f'--run={run}', f'--input={images}',
        f'--output={folder / "predicted"}')
   taken = [d for d in journal.decisions.values() if d.source == 'prediction']
