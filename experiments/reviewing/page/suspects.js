@@ -16,18 +16,32 @@ function paintMap({width, height, values}) {
   return canvas;
 }
 
+// Returns a picture and smaller copies of it, the smallest first. `share` is the
+// size of each, relative to the picture.
+async function makePictures(blob) {
+  const picture = await createImageBitmap(blob);
+  const found = [{image: picture, share: 1}];
+  for (let share = 0.5; share * picture.width > 600; share /= 2) {
+    found.unshift({share, image: await createImageBitmap(found[0].image, {
+      resizeWidth: Math.round(share * picture.width),
+      resizeHeight: Math.round(share * picture.height),
+      resizeQuality: 'high'})});
+  }
+  return found;
+}
+
 async function decodeSuspect(content) {
   const {width, height} = content;
   const size = {width, height};
   const decode = (runs) => runs && decodeRuns(runs, width * height);
   const [network1, network2] = content.networks.map(decode);
   const weak = decode(content.weak);
-  const picture = await createImageBitmap(
+  const pictures = await makePictures(
       new Blob([decodeBase64(content.picture)], {type: content.type}));
   const background = new Set(weak).has(UNLABELLED) ?
       outline(weak, size, (value) => value === 0) : new Path2D();
   return {
-    ...size, picture, weak, network1, network2,
+    ...size, pictures, weak, network1, network2,
     prediction: decode(content.prediction),
     inside: decode(content.inside),
     map: content.map && paintMap(content.map),

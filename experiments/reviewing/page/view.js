@@ -9,11 +9,22 @@ const LINES = {
   network2: {colour: '#ff5cf4', dash: [3, 3]},
 };
 
+// Returns the colour of each value of a mask, as the bytes of an image.
+function makePalette(colours) {
+  const palette = new Uint32Array(256);
+  const bytes = new Uint8Array(palette.buffer);
+  colours.forEach((colour, value) => {
+    if (value) bytes.set([...colour, 115], 4 * value);
+  });
+  bytes.set([150, 150, 150, 150], 4 * UNLABELLED);
+  return palette;
+}
+
 class View {
   constructor(canvas, colours) {
     this.canvas = canvas;
     this.context = canvas.getContext('2d');
-    this.colours = colours;
+    this.palette = makePalette(colours);
     this.shown = {weak: true, networks: true, map: false, mask: true};
     this.scale = 1;
     this.x = this.y = 0;
@@ -22,6 +33,7 @@ class View {
     this.radius = 0;  // Of the brush, in pixels of the picture; 0 hides it.
     this.polygon = [];
     this.isWaiting = false;
+    this.changed = emptyRect();  // What of the mask is not on the screen yet.
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
@@ -29,7 +41,6 @@ class View {
   show(suspect, layer) {
     this.suspect = suspect;
     this.layer = layer;
-    this.painted = new OffscreenCanvas(layer.width, layer.height);
     this.polygon = [];
     this.repaint(wholeRect(layer));
     this.fit();
@@ -113,26 +124,9 @@ class View {
     else this.draw();
   }
 
-  // Paints the changed part of the mask that is being drawn.
+  // Shows the changed part of the mask with the next frame.
   repaint(rect) {
-    const {mask, width} = this.layer;
-    const columns = rect.x1 - rect.x0;
-    const rows = rect.y1 - rect.y0;
-    if (columns <= 0 || rows <= 0) return;
-    const image = new ImageData(columns, rows);
-    const colours = this.colours;
-    for (let y = 0; y < rows; y++) {
-      for (let x = 0; x < columns; x++) {
-        const value = mask[(rect.y0 + y) * width + rect.x0 + x];
-        if (!value) continue;
-        // Unlabelled pixels are a grey chequer.
-        const [r, g, b] = value === UNLABELLED ?
-            ((x + rect.x0 + y + rect.y0) % 2 ? [200, 200, 200] : [90, 90, 90]) :
-            colours[value];
-        image.data.set([r, g, b, 115], 4 * (y * columns + x));
-      }
-    }
-    this.painted.getContext('2d').putImageData(image, rect.x0, rect.y0);
+    grow(this.changed, rect);
     this.draw();
   }
 
@@ -147,41 +141,124 @@ class View {
 
   drawNow() {
     const {canvas, context, suspect} = this;
-    const ratio = window.devicePixelRatio || 1;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!suspect) return;
-    const {width, height} = this.layer;
     Object.assign(
         canvas.dataset, {scale: this.scale, left: this.x, top: this.y});
-    context.setTransform(
-        ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.x,
-        ratio * this.y);
-    // Large pixels stay sharp, small ones are averaged.
-    context.imageSmoothingEnabled = this.scale * ratio < 2;
-    context.imageSmoothingQuality = 'high';
-    context.drawImage(suspect.picture, 0, 0, width, height);
-    if (this.shown.map && suspect.map) {
-      context.imageSmoothingEnabled = true;
-      context.drawImage(suspect.map, 0, 0, width, height);
-    }
-    context.imageSmoothingEnabled = false;
+    this.drawFixed();
+    this.paintMask();
+    context.drawImage(this.below, 0, 0);
     if (this.shown.mask) context.drawImage(this.painted, 0, 0);
-    if (this.shown.networks) {
-      this.stroke(suspect.outlines.network1, LINES.network1);
-      this.stroke(suspect.outlines.network2, LINES.network2);
-    }
-    if (this.shown.weak) {
-      this.stroke(suspect.outlines.background, {colour: '#bbb', dash: [3, 3]});
-      this.stroke(suspect.outlines.weak, LINES.weak);
-    }
+    context.drawImage(this.above, 0, 0);
+    this.place(context);
     this.drawPolygon();
     this.drawCursor();
   }
 
+  // Paints the changed part of the mask as it looks on the screen, which costs
+  // the same for a picture of any size.
+  paintMask() {
+    const {x0, y0, x1, y1} = this.changed;
+    this.changed = emptyRect();
+    if (x1 <= x0 || y1 <= y0) return;
+    const ratio = window.devicePixelRatio || 1;
+    const {mask, width, height} = this.layer;
+    const onScreen = (at, corner) => ratio * (at * this.scale + corner);
+    const left = Math.max(0, Math.floor(onScreen(x0, this.x)));
+    const top = Math.max(0, Math.floor(onScreen(y0, this.y)));
+    const columns = Math.min(
+        this.painted.width, Math.ceil(onScreen(x1, this.x))) - left;
+    const rows = Math.min(
+        this.painted.height, Math.ceil(onScreen(y1, this.y))) - top;
+    if (columns <= 0 || rows <= 0) return;
+    const image = new ImageData(columns, rows);
+    const pixels = new Uint32Array(image.data.buffer);
+    const inPicture = (at, corner) =>
+      Math.floor(((at + 0.5) / ratio - corner) / this.scale);
+    const xs = Int32Array.from(
+        {length: columns}, (_, i) => inPicture(left + i, this.x));
+    for (let i = 0; i < rows; i++) {
+      const y = inPicture(top + i, this.y);
+      if (y < 0 || y >= height) continue;
+      for (let j = 0; j < columns; j++) {
+        const x = xs[j];
+        if (x >= 0 && x < width) {
+          pixels[i * columns + j] = this.palette[mask[y * width + x]];
+        }
+      }
+    }
+    this.painted.getContext('2d').putImageData(image, left, top);
+  }
+
+  // Lets one unit of a context be one pixel of the picture.
+  place(context) {
+    const ratio = window.devicePixelRatio || 1;
+    context.setTransform(
+        ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.x,
+        ratio * this.y);
+  }
+
+  // Draws the part of an image that is in sight. The image is `share` times as
+  // large as the picture.
+  drawInSight(context, image, share) {
+    const {width, height} = this.layer;
+    const {clientWidth, clientHeight} = this.canvas;
+    const first = this.toPicture({x: 0, y: 0});
+    const last = this.toPicture({x: clientWidth, y: clientHeight});
+    const x = Math.max(0, Math.floor(first.x) - 1);
+    const y = Math.max(0, Math.floor(first.y) - 1);
+    const columns = Math.min(width, Math.ceil(last.x) + 1) - x;
+    const rows = Math.min(height, Math.ceil(last.y) + 1) - y;
+    if (columns <= 0 || rows <= 0) return;
+    context.drawImage(
+        image, x * share, y * share, columns * share, rows * share, x, y,
+        columns, rows);
+  }
+
+  // Draws what stays while a mask is drawn, below and above the mask, unless it
+  // is there already: large pictures and long outlines take a while.
+  drawFixed() {
+    const {canvas, suspect} = this;
+    const {weak, networks, map} = this.shown;
+    const key = [this.scale, this.x, this.y, canvas.width, canvas.height, weak,
+      networks, map].join();
+    if (key === this.fixedKey && suspect === this.fixedSuspect) return;
+    this.fixedKey = key;
+    this.fixedSuspect = suspect;
+    const {width, height} = canvas;
+    this.below = new OffscreenCanvas(width, height);
+    this.above = new OffscreenCanvas(width, height);
+    this.painted = new OffscreenCanvas(width, height);
+    this.changed = wholeRect(this.layer);
+    const below = this.below.getContext('2d');
+    this.place(below);
+    // Large pixels stay sharp, small ones are averaged.
+    const size = this.scale * (window.devicePixelRatio || 1);
+    const {image, share} = suspect.pictures.find((p) => p.share >= size) ||
+        suspect.pictures.at(-1);
+    below.imageSmoothingEnabled = size < 2;
+    below.imageSmoothingQuality = 'high';
+    this.drawInSight(below, image, share);
+    if (map && suspect.map) {
+      below.imageSmoothingEnabled = true;
+      below.drawImage(suspect.map, 0, 0, this.layer.width, this.layer.height);
+    }
+    const above = this.above.getContext('2d');
+    this.place(above);
+    const {outlines} = suspect;
+    if (networks) {
+      this.stroke(above, outlines.network1, LINES.network1);
+      this.stroke(above, outlines.network2, LINES.network2);
+    }
+    if (weak) {
+      this.stroke(above, outlines.background, {colour: '#bbb', dash: [3, 3]});
+      this.stroke(above, outlines.weak, LINES.weak);
+    }
+  }
+
   // Draws a line of two CSS pixels on a dark one, at any zoom.
-  stroke(path, {colour, dash}) {
-    const {context} = this;
+  stroke(context, path, {colour, dash}) {
     context.lineJoin = 'round';
     context.strokeStyle = 'rgb(0 0 0 / .6)';
     context.lineWidth = (dash.length ? 2.6 : 4) / this.scale;
@@ -198,11 +275,11 @@ class View {
     const path = new Path2D();
     for (const {x, y} of this.polygon) path.lineTo(x, y);
     if (this.cursor) path.lineTo(this.cursor.x, this.cursor.y);
-    this.stroke(path, {colour: '#fff', dash: []});
+    this.stroke(this.context, path, {colour: '#fff', dash: []});
     const {x, y} = this.polygon[0];
     const first = new Path2D();
     first.arc(x, y, 5 / this.scale, 0, 7);
-    this.stroke(first, {colour: '#fff', dash: []});
+    this.stroke(this.context, first, {colour: '#fff', dash: []});
   }
 
   drawCursor() {
@@ -217,6 +294,6 @@ class View {
       path.moveTo(x, y - arm);
       path.lineTo(x, y + arm);
     }
-    this.stroke(path, {colour: '#fff', dash: []});
+    this.stroke(this.context, path, {colour: '#fff', dash: []});
   }
 }
