@@ -153,6 +153,11 @@ def main():
   logging.set_verbosity(logging.WARNING)
   if _STATIC.value and _IMPORT.value:
     raise binary.UserError('Give one of --static and --import.')
+  if _STATIC.value and not pathlib.Path(
+      _STATIC.value).absolute().parent.is_dir():
+    raise binary.UserError(
+        f'--static={_STATIC.value}: there is no such folder: make it, or '
+        'correct the path.')
   output = _output()
   suspects.check_run(_RUN.value)
   try:

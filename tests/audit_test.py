@@ -1,11 +1,13 @@
 """Tests of experiments.audit on a finished run, from evidence to files."""
 
 import base64
+import contextlib
 import csv
 import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import tempfile
 from unittest import mock
 
 from absl.testing import absltest
+from absl.testing import flagsaver
 import jax
 import numpy as np
 from PIL import Image
@@ -32,8 +35,10 @@ from experiments.training import trainer
 from hybridseg import augmentation
 from hybridseg import losses
 from hybridseg import types
+from tests import binaries
 from tests import tiny
 
+_REVIEW = binaries.load('experiments.review')
 _Kind = types.AnnotationKind
 _ROOT = pathlib.Path(__file__).parent.parent
 
@@ -234,6 +239,48 @@ class RunTest(absltest.TestCase):
         suspects.volume_audit, 'is_of_volumes', return_value=True):
       with self.assertRaisesRegex(binary.UserError, 'whole volumes, which'):
         suspects.check_run(self.workdir)
+
+  def test_a_static_review_and_its_import(self):
+    folder = tiny.temp_dir(self)
+    os.mkdir(os.path.join(self.workdir, 'audit'))
+    self.addCleanup(shutil.rmtree, os.path.join(self.workdir, 'audit'))
+    self._audit(self.run_, 'audit/audit')
+    page, sent = (os.path.join(folder, n) for n in ('a.html', 'a.json'))
+
+    def review(**values):
+      values = {'run': self.workdir, 'num': 2, 'who': 'ben',
+                'output': os.path.join(folder, 'review')} | values
+      with (binaries.with_flags(_REVIEW), flagsaver.flagsaver(**values),
+            mock.patch.object(observer, 'open_run', return_value=self.run_),
+            contextlib.redirect_stdout(io.StringIO()) as out):
+        _REVIEW.main()
+      return out.getvalue()
+
+    self.assertIn('a.html: 2 suspects', review(static=page))
+    text = pathlib.Path(page).read_text('utf-8')
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+    self.assertEqual(data['mode'], 'static')
+    self.assertIn('id="suspect-1"', text)
+    row_id = data['suspects'][0]['id']
+    decision = {'id': row_id, 'decision': 'drop', 'key': '0' * 32, 'keys': 1,
+                'seconds': 1, 'who': 'ben', 'time': '2026-11-28T22:30:01Z'}
+    pathlib.Path(sent).write_text(json.dumps({
+        'review_decisions': 1, 'manifest_sha256': data['manifest_sha256'],
+        'decisions': [decision]}))
+    for words in '1 new decision, 0 of 1', '0 new decisions, 1 of 1':
+      self.assertIn(words, review(**{'import': sent}))
+    # A page that is written again knows what is decided.
+    review(static=page)
+    text = pathlib.Path(page).read_text('utf-8')
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+    self.assertEqual([(i, d['who']) for i, d in data['decided']],
+                     [(row_id, 'ben')])
+    for values, message in (
+        ({'static': page, 'import': sent}, 'Give one of'),
+        ({'static': os.path.join(folder, 'no', 'a.html')}, 'no such folder'),
+        ({'import': page}, 'not JSON'), ({'who': 'x' * 101}, '100 characters')):
+      with self.assertRaisesRegex(binary.UserError, message):
+        review(**values)
 
   def test_a_link_out_of_the_run_is_not_written_to(self):
     run = os.path.join(tiny.temp_dir(self), 'run')
