@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 from unittest import mock
 
 from absl.testing import absltest
@@ -68,13 +69,14 @@ class TrainerTest(parameterized.TestCase):
 
   def test_warns_of_collapsed_indicators(self):
     workdir, stdout = tiny.temp_dir(self), io.StringIO()
-    config = tiny.debug_config(
-        weighting=dict(initial_indicator=0.0, learning_rate=0.0)).lock()
+    # In four steps, they hardly rise from 0.
+    config = tiny.debug_config(weighting=dict(initial_indicator=0.0)).lock()
     with contextlib.redirect_stdout(stdout):
       trainer.train_and_evaluate(config, workdir)
-    warning = 'indicators have collapsed: their mean is 0.00, 100% are at 0'
-    self.assertEqual(stdout.getvalue().count(f'WARNING: The {warning}'), 2)
-    self.assertEqual(_read(workdir, 'log.jsonl').count(warning.encode()), 2)
+    warning = r'The indicators have collapsed: their mean is 0\.[01]\d, \d\d%'
+    self.assertLen(re.findall(f'WARNING: {warning}', stdout.getvalue()), 2)
+    self.assertLen(
+        re.findall(warning, _read(workdir, 'log.jsonl').decode()), 2)
 
   def test_workers_do_not_change_the_data(self):
     threads = tiny.temp_dir(self)
