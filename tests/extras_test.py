@@ -50,6 +50,7 @@ _RUN = (
     'experiments.predict --run=run --input=pictures/images --output=predicted '
     '--probabilities --uncertainty --overlays',
     'experiments.audit --run=run --export=labelme',
+    'experiments.review --run=run --static=review.html',
     'experiments.export --run=run --output=model',
     'experiments.refine --run=run',
     'experiments.compare --results=run,run --output=compared',
@@ -94,7 +95,8 @@ class ExtrasTest(absltest.TestCase):
     self.run_commands('data', _DATA)
     self.run_commands('run', _RUN)
     for name in ('run/evaluation_test.json', 'model/model.stablehlo',
-                 'run/audit/suspects_labelme', 'compared/comparison.json',
+                 'run/audit/suspects_labelme', 'review.html',
+                 'compared/comparison.json',
                  'table/table.md', 'plan.json', 'predicted/predictions.csv'):
       self.assertTrue((self.folder / name).exists(), name)
 
