@@ -3,8 +3,8 @@
 # the detections as they are listed and never ranks them, so that the average
 # precision depends on the order of the list and not on the scores. Of four
 # detections, two right ones with scores 0.9 and 0.8 and two wrong ones with 0.2
-# and 0.1, over two objects, the average precision at an IoU of 0.5 is 1: so it is if
-# the right ones are listed first, and 0.5 if they are listed last.
+# and 0.1, over two objects, the average precision at an IoU of 0.5 is 1. It comes
+# out so where the right ones are listed first, and as 0.5 where they come last.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
