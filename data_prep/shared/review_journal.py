@@ -211,15 +211,6 @@ def check(decision: Decision) -> dict[str, Any]:
   return fields
 
 
-def sync_folder(folder: str | os.PathLike[str]) -> None:
-  """Makes sure that the names of new files in a folder are on the disk."""
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
-
-
 class Writer:
   """Adds decisions to a journal; each is on the disk when `append` returns.
 
@@ -255,7 +246,7 @@ class Writer:
     if b'\n' not in content:  # The file is new, or its header is torn.
       self._stacks, self._keys, self.notices, self._end = {}, set(), (), 0
       self._write({'review': VERSION, **header._asdict()})
-      sync_folder(self._path.parent)
+      whole_file.sync_folder(self._path.parent)
       return
     loaded = _load(content, self._path)
     if loaded.header.manifest_sha256 != header.manifest_sha256:

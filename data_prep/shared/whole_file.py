@@ -27,6 +27,21 @@ def follow_no_link(path: str | os.PathLike[str], flags: int) -> int:
   return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
+def sync(file: IO[Any]) -> None:
+  """Waits until everything written to an open file is on the disk."""
+  file.flush()
+  os.fsync(file.fileno())
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+  """Waits until the list of file names of a folder is on the disk."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
 @contextlib.contextmanager
 def open_whole(
     path: str | os.PathLike[str], mode: str = 'w', **options: Any

@@ -231,9 +231,8 @@ class Book:
         path = self.path.parent / decision.mask
         with whole_file.open_whole(path, 'wb') as file:
           file.write(content)
-          file.flush()
-          os.fsync(file.fileno())
-        review_journal.sync_folder(path.parent)
+          whole_file.sync(file)
+        whole_file.sync_folder(path.parent)
       is_new = is_new and self._writer.append(decision)
       found = self._writer.decisions.get(decision.id)
     return {'id': decision.id, 'is_new': is_new,

@@ -4,7 +4,8 @@ from collections.abc import Collection
 import hashlib
 import json
 import os
-from typing import BinaryIO
+
+from data_prep.shared import whole_file
 
 from experiments import binary
 from experiments.saving import run_schema
@@ -108,22 +109,7 @@ def write_file(folder: str, name: str, content: bytes) -> None:
   """Writes a file and waits until it is on the disk."""
   with open(os.path.join(folder, name), 'wb') as f:
     f.write(content)
-    sync(f)
-
-
-def sync(file: BinaryIO) -> None:
-  """Waits until everything written to an open file is on the disk."""
-  file.flush()
-  os.fsync(file.fileno())
-
-
-def sync_folder(folder: str) -> None:
-  """Waits until the list of file names of a folder is on the disk."""
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
+    whole_file.sync(f)
 
 
 def set_aside(folder: str) -> None:

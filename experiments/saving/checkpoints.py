@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from absl import logging
 from data_prep.shared import system_errors
+from data_prep.shared import whole_file
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
@@ -149,10 +150,10 @@ class Checkpoints:
           unfinished, 'structure.json', json.dumps(structure(state)).encode())
       with open(os.path.join(unfinished, 'history.npz'), 'wb') as f:
         np.savez(f, **history)
-        checkpoint_files.sync(f)
+        whole_file.sync(f)
       checkpoint_files.write_manifest(unfinished, step, self._run_id)
       os.rename(unfinished, os.path.join(self._folder, str(step)))
-      checkpoint_files.sync_folder(self._folder)
+      whole_file.sync_folder(self._folder)
       self._delete_old(best_step)
     except Exception as e:  # pylint: disable=broad-exception-caught
       # This code runs in a thread. The next `save` or `wait` raises its error.
