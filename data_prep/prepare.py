@@ -156,20 +156,17 @@ def _write(image_size, reviewed, write_shards):
     reviewed: the set after the decisions of a review, or None.
     write_shards: function that writes shards, or None, see `builder.build`.
   """
-  output, made = pathlib.Path(_OUTPUT.value).absolute(), []
-
-  def make(folder, kept):
-    made.append(_make(folder, image_size, kept, reviewed))
-    return made[0]
-
-  if writing.write(
-      output, make, image_size=image_size, overwrite=_OVERWRITE.value,
+  output = pathlib.Path(_OUTPUT.value).absolute()
+  made = writing.write(
+      output, lambda folder, kept: _make(folder, image_size, kept, reviewed),
+      image_size=image_size, overwrite=_OVERWRITE.value,
       previous=reviewed and reviewed.folder / 'records',
-      write_shards=write_shards):
+      write_shards=write_shards)
+  if made is not None:
     closing.print_summary(
         pathlib.Path(_OUTPUT.value), image_size, dataset=_DATASET.value,
         earlier=reviewed.run if reviewed else '')
-    writing.print_left_out(made[0], output / leaving_out.FILE)
+    writing.print_left_out(made, output / leaving_out.FILE)
 
 
 def _read_decisions():

@@ -47,7 +47,7 @@ def write(
     previous: pathlib.Path | None = None,
     write_shards: Callable[[Sequence[shards.ShardTask], pathlib.Path], None]
     | None = None,
-) -> bool:
+) -> Made | None:
   """Makes a set in a folder next to the output, and moves it there.
 
   Args:
@@ -61,7 +61,7 @@ def write(
     write_shards: see `builder.build`.
 
   Returns:
-    Whether the set was written; False if it was there already.
+    The set that was written; None if it was there already.
 
   Raises:
     command_line.Refused: if another set is there, and may not be replaced.
@@ -76,7 +76,7 @@ def write(
       leaving_out.write(output / leaving_out.FILE, made.left_out)
       print_left_out(made)
       print(f'{output} is up to date: same manifest, files and image size.')
-      return False
+      return None
     number = grammar.counted(len(made.manifest.rows), 'image')
     print(f'Building records of {number} ...', flush=True)
     builder.build(
@@ -87,7 +87,7 @@ def write(
     write_summary(temporary / 'summary.html', made, image_size)
     leaving_out.write(temporary / leaving_out.FILE, made.left_out)
     whole_file.replace_folder(temporary, output)
-  return True
+  return made
 
 
 def _is_done(output, made, image_size, overwrite):
