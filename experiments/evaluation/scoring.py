@@ -105,12 +105,18 @@ def summarize(
 
 def in_words(results: dict[str, Any], metric: str) -> str:
   """Returns the mean and interval of a metric from `summarize`, as text."""
+  mean, interval = both_in_words(results, metric)
+  return f'{mean} ({interval})' if interval else mean
+
+
+def both_in_words(results: dict[str, Any], metric: str) -> tuple[str, str]:
+  """Returns the mean of a metric, and its interval or why there is none."""
   mean, interval = results[metric], results.get(f'{metric}_interval_95')
   if mean is None:
-    return 'not counted'
+    return 'not counted', ''
   if interval is None:
-    return f'{mean:.3f} (no interval of fewer than two subjects)'
-  return f'{mean:.3f} ({interval[0]:.3f} to {interval[1]:.3f})'
+    return f'{mean:.3f}', 'no interval of fewer than two subjects'
+  return f'{mean:.3f}', f'{interval[0]:.3f} to {interval[1]:.3f}'
 
 
 def _means(values, subjects):

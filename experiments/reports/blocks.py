@@ -296,6 +296,8 @@ def _with_intervals(tree):
   """Returns a tree in which each mean and its interval are one value."""
   joined = {}
   for key, value in tree.items():
+    if key.endswith(_INTERVAL) and key.removesuffix(_INTERVAL) in tree:
+      continue  # It stands beside its mean.
     interval = tree.get(f'{key}{_INTERVAL}')
     if isinstance(value, Mapping):
       if value.keys() == {'mean', _INTERVAL.strip('_')}:
@@ -304,8 +306,7 @@ def _with_intervals(tree):
         value = _with_intervals(value)
     if interval is not None:
       value = f'{_text(value)} ({_text(interval)})'
-    if key.removesuffix(_INTERVAL) not in tree or not key.endswith(_INTERVAL):
-      joined[key] = value
+    joined[key] = value
   return joined
 
 

@@ -61,9 +61,8 @@ def _headline(name, results):
     about = [grammar.counted(results['num_cases_counted'], 'case')]
     if results.get('num_subjects'):
       about.append(f'of {grammar.counted(results["num_subjects"], "subject")}')
-  mean, _, interval = scoring.in_words(results, 'dice').partition(' (')
-  interval = interval.removesuffix(')')
-  if interval and not interval.startswith('no '):
+  mean, interval = scoring.both_in_words(results, 'dice')
+  if results.get('dice_interval_95') is not None:
     interval = f'95 % interval {interval}'
   facts = ', '.join(filter(None, [interval, ' '.join(about)]))
   return (f'<p class="headline"><strong>{name} Dice {mean}</strong> '

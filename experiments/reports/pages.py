@@ -107,14 +107,13 @@ def write_train_report(
   weak = [
       _weak_item(weak_records[row], prediction, weights)
       for row, prediction in zip(weak_rows, weak_predictions, strict=True)]
-  cases = _evaluated(
-      dataset.splits['test'], classes, test_scores, test_predictions)
-  known = [item for item, dice in _worst_first(cases) if np.isfinite(dice)]
+  ranked = _worst_first(_evaluated(
+      dataset.splits['test'], classes, test_scores, test_predictions))
   page = blocks.page(
       f'{dataset.name}: training, {results["step"]} steps',
       [sections.legend(classes)], [
           first_screen.section(
-              results, run.lines, known,
+              results, run.lines, ranked.known,
               weak if len(set(weights[ids])) > 1 else (),
               num_weak=len(weak_records)),
           sections.section('Results', blocks.tables(found))._replace(
@@ -125,7 +124,7 @@ def write_train_report(
                   run.history['step'], run.history['indicators'][:, ids],
                   _kinds(weak_records), faults),
               sections.quality_plot(weights[ids], column('quality'), faults))),
-          *_case_sections(cases, 'cases_test.csv lists all.'),
+          *_case_sections(ranked, 'cases_test.csv lists all.'),
           sections.section(
               'Weak instances, least trusted first',
               sections.cases_list(
@@ -167,7 +166,7 @@ def write_evaluation_report(
   """
   page = blocks.page(title, [sections.legend(classes)], [
       sections.section('Results', blocks.tables(results)),
-      *_case_sections(cases, 'The CSV file lists all cases.'),
+      *_case_sections(_worst_first(cases), 'The CSV file lists all cases.'),
   ])
   html_page.write(path, page)
 
@@ -212,11 +211,17 @@ def write_audit_report(
   html_page.write(path, page)
 
 
-def _case_sections(cases, more):
+class _Ranked(NamedTuple):
+  """Items of cases, worst first."""
+
+  known: list[sections.Item]  # Those with a mean Dice.
+  unknown: list[sections.Item]
+
+
+def _case_sections(ranked, more):
   """Returns sections that list the worst cases, the best ones, and all."""
-  ranked = _worst_first(cases)
-  items = [item for item, _ in ranked]
-  known = [item for item, dice in ranked if np.isfinite(dice)]
+  known = ranked.known
+  items = known + ranked.unknown
   num = sections.NUM_GALLERY
   best = known[num:][::-1][:num]  # Skip the worst cases.
   names = [n for item in items[:1] for n in item.values if _is_dice(n)]
@@ -229,10 +234,12 @@ def _case_sections(cases, more):
 
 
 def _worst_first(cases):
-  """Returns pairs of an item and its mean Dice; those with a nan come last."""
+  """Ranks cases by their mean Dice."""
   ranks = [_mean_dice(case.scores) for case in cases]
-  order = np.argsort(ranks, kind='stable')
-  return [(_case_item(cases[i], ranks[i]), ranks[i]) for i in order]
+  order = np.argsort(ranks, kind='stable')  # Cases with a nan come last.
+  items = [_case_item(cases[i], ranks[i]) for i in order]
+  number = int(np.isfinite(ranks).sum())
+  return _Ranked(items[:number], items[number:])
 
 
 def _is_dice(name):
