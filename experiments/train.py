@@ -75,6 +75,8 @@ def main():
         num_processes=_NUM_PROCESSES.value,
         process_id=_PROCESS_ID.value)
   config, workdir = _CONFIG.value, _WORKDIR.value
+  if _TENSORBOARD.value:
+    tensorboard.check_installed()
   more = {
       'record_machine': _RECORD_MACHINE.value,
       'listen': tensorboard.listen if _TENSORBOARD.value else None,

@@ -81,7 +81,8 @@ class TensorboardTest(absltest.TestCase):
     with mock.patch.dict(sys.modules, tensorboardX=None):
       with self.assertRaisesRegex(
           binary.UserError, r"pip install -e '\.\[tensorboard\]'\.$"):
-        tensorboard.listen(tiny.temp_dir(self), 0)
+        tensorboard.check_installed()
+    tensorboard.check_installed()
 
 
 if __name__ == '__main__':

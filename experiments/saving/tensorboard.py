@@ -2,11 +2,12 @@
 
 `trainer.train_and_evaluate` passes each new line to the function that its
 argument `listen` returns. This module is one such function; others for Weights
-& Biases or MLflow are a few lines, see docs/start.md. log.jsonl stays the
+& Biases or MLflow are a few lines, see docs/runs.md. log.jsonl stays the
 record of the run.
 """
 
 from collections.abc import Callable, Mapping
+import importlib.util
 import os
 import time
 from typing import Any
@@ -14,6 +15,17 @@ from typing import Any
 from experiments import binary
 
 FOLDER = 'tensorboard'
+
+
+def check_installed() -> None:
+  """Checks before any work that `listen` has the package that it needs.
+
+  Raises:
+    binary.UserError: if tensorboardX is not installed.
+  """
+  if importlib.util.find_spec('tensorboardX') is None:
+    raise binary.UserError(
+        "--tensorboard needs tensorboardX: pip install -e '.[tensorboard]'.")
 
 
 def listen(workdir: str, step: int) -> Callable[[Mapping[str, Any]], None]:
@@ -29,19 +41,11 @@ def listen(workdir: str, step: int) -> Callable[[Mapping[str, Any]], None]:
     step: number of updates done at the start of the session. If an earlier
       session got further before it was killed, TensorBoard forgets what that
       session wrote after this step.
-
-  Raises:
-    binary.UserError: if tensorboardX is not installed.
   """
-  try:
-    # pylint: disable=g-import-not-at-top
-    from tensorboardX import record_writer
-    from tensorboardX import summary
-    from tensorboardX.proto import event_pb2
-  except ImportError as e:
-    raise binary.UserError(
-        "--tensorboard needs tensorboardX: pip install -e '.[tensorboard]'."
-    ) from e
+  # pylint: disable=g-import-not-at-top
+  from tensorboardX import record_writer
+  from tensorboardX import summary
+  from tensorboardX.proto import event_pb2
   folder = os.path.join(workdir, FOLDER)
   os.makedirs(folder, exist_ok=True)
   # A SummaryWriter would put the name of the machine into that of the file, and
