@@ -35,17 +35,18 @@ _FOLDER = flags.DEFINE_string(
     'folder', None, 'Where to work; default is a temporary folder.')
 
 
-def _write_set(folder):
+def write_set(folder: pathlib.Path, num_images: int, size: int) -> None:
+  """Writes pairs of pictures and masks, and their manifest."""
   (folder / 'images').mkdir()
   (folder / 'masks').mkdir()
   rng = np.random.default_rng(0)
-  y, x = np.mgrid[: _SIZE.value, : _SIZE.value]
+  y, x = np.mgrid[:size, :size]
   lines = [{'manifest_version': 1, 'name': 'speed', 'classes': ['no', 'yes']}]
-  for i in range(_NUM_IMAGES.value):
+  for i in range(num_images):
     small = Image.fromarray(rng.integers(256, size=(32, 32, 3), dtype=np.uint8))
-    small.resize((_SIZE.value,) * 2).save(folder / f'images/{i:06d}.png')
-    center = rng.uniform(0, _SIZE.value, (2, 1, 1))
-    radius = rng.uniform(0.05, 0.3) * _SIZE.value
+    small.resize((size, size)).save(folder / f'images/{i:06d}.png')
+    center = rng.uniform(0, size, (2, 1, 1))
+    radius = rng.uniform(0.05, 0.3) * size
     disc = (y - center[0]) ** 2 + (x - center[1]) ** 2 < radius**2
     Image.fromarray(255 * disc.astype(np.uint8)).save(
         folder / f'masks/{i:06d}.png')
@@ -96,7 +97,7 @@ def main():
   folder = pathlib.Path(
       _FOLDER.value or tempfile.mkdtemp(prefix='prepare_speed_'))
   folder.mkdir(exist_ok=True)
-  _write_set(folder)
+  write_set(folder, _NUM_IMAGES.value, _SIZE.value)
   given = f'--manifest={folder}/manifest.jsonl'
   output = f'--output={folder}/output'
   print('| | s | images/s | MiB after a third | MiB, most |\n'
