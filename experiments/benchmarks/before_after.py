@@ -129,27 +129,25 @@ def _pairs(what, run):
 
 def _differences(before, after):
   """Says how far the values of one step differ, in words."""
-  worst = {'parameters': 0.0, 'indicators': 0.0, 'losses': 0.0,
-           'gradients, of their norm': 0.0}
   if set(before) != set(after):
     raise binary.UserError(
         f'The steps yield different parts: {set(before) ^ set(after)}.')
+  kinds = {'parameters': ('before.params',), 'losses': ('metrics',),
+           'indicators': ('before.indicators', 'after.indicators')}
+  largest = dict.fromkeys(kinds, 0.0)
+  moments = {'before': [], 'after': []}  # Adam's first: a tenth of a gradient.
   for name in before:
     a, b = (np.asarray(x[name], np.float64) for x in (before, after))
-    difference = np.abs(a - b).max(initial=0.0)
-    if name.startswith('before'):
-      kind = 'parameters'  # As they are initialized.
-    elif name.startswith('metrics'):
-      kind = 'losses'
-    elif '.indicators' in name or '.weights' in name:
-      kind = 'indicators'
-    elif '.mu' in name:  # Adam's first moments: a tenth of the gradient.
-      kind = 'gradients, of their norm'
-      difference = np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-30)
-    else:
-      continue
-    worst[kind] = max(worst[kind], float(difference))
-  return {kind: float(f'{value:.1e}') for kind, value in worst.items()}
+    for kind, starts in kinds.items():
+      if name.startswith(starts):
+        largest[kind] = max(largest[kind], np.abs(a - b).max(initial=0.0))
+    if '.mu' in name and name.startswith('after'):
+      moments['before'].append(a.ravel())
+      moments['after'].append(b.ravel())
+  a, b = (np.concatenate(moments[side]) for side in _SIDES)
+  largest['gradients, of their norm'] = (
+      np.linalg.norm(a - b) / max(np.linalg.norm(a), 1e-30))
+  return {kind: float(f'{value:.1e}') for kind, value in largest.items()}
 
 
 def _ask(process):
