@@ -13,11 +13,16 @@ The same command resumes a stopped sweep and skips finished cells. If a cell
 fails, it is reported, the others still run, and the exit code is 4.
 
 To use several devices, start the command once per device. Each process takes
-the next cell that no other process has taken:
+the next cell that no other process has taken. The processes may run on several
+machines that share WORKDIR:
 
 for i in 0 1 2 3; do
   CUDA_VISIBLE_DEVICES=$i python -m experiments.sweep ... &
 done
+
+A process ends when all cells are done. If one is killed, another takes its cell
+over: at once on the same machine, else after a minute without a sign from it
+(see `experiments.tables.claims`).
 
 After each cell, and with --list, WORKDIR/table.csv (one line per cell),
 table.md and table.png are rewritten from the cells that are done.
@@ -26,6 +31,7 @@ table.md and table.png are rewritten from the cells that are done.
 
 from collections.abc import Callable, Sequence
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -60,6 +66,7 @@ import numpy as np
 from experiments import binary
 from experiments.building import config_checks
 from experiments.saving import run_folder
+from experiments.tables import claims
 from experiments.tables import grid
 from experiments.tables import sweep_files
 from experiments.tables import sweep_sets
@@ -77,13 +84,16 @@ def run_cells(
 ) -> list[str]:
   """Trains the cells that are not done, one after another.
 
+  Cells that other processes train are waited for, and taken over if a process
+  gives no sign any more.
+
   Args:
     cells: cells of a table.
     workdir: folder of the table.
     source: folder of the original dataset; '' if the dataset is generated.
     max_cells: largest number of cells to train; None trains all.
-    on_end: function that is called once before the first cell, and after each
-      cell.
+    on_end: function that is called once before the first cell, after each cell,
+      and at the end if other processes have trained cells, too.
     should_stop: see `trainer.train_and_evaluate`.
 
   Returns:
@@ -91,6 +101,7 @@ def run_cells(
 
   Raises:
     binary.UserError: if a set cannot be prepared.
+    OSError: if the claims of the cells cannot be read or written.
     binary.Stopped: if the user stopped the sweep, or after `max_cells`;
       everything is saved.
   """
@@ -100,53 +111,67 @@ def run_cells(
   print(f'{done} of {grammar.counted(len(cells), "cell")} '
         f'{grammar.verb(done, "are")} done.', flush=True)
   for setting in dict.fromkeys(cells[i].setting for i in left[:max_cells]):
-    _prepare(workdir, setting, source)
+    sweep_sets.prepare(workdir, setting, source)
   on_end()
   failures, num_trained, num_elsewhere = [], 0, 0
   durations = [(cell.method, state.seconds) for cell, state in zip(
       cells, states, strict=True) if state.name == 'done']
-  for number, i in enumerate(left):
-    if num_trained == max_cells:
-      raise binary.Stopped(
-          f'--max_cells: not yet run: {len(left) - number} of '
-          f'{grammar.counted(len(cells), "cell")}. The same command resumes.')
-    with grid.claim(cells[i]) as is_ours:
-      state = grid.read_state(cells[i])
-      if not is_ours or state.name == 'done':
-        num_elsewhere += 1
+  claimant, is_first_pass = claims.Claimant(), True
+  while left:
+    for i in list(left):
+      cell = cells[i]
+      if num_trained == max_cells:
+        raise binary.Stopped(
+            f'--max_cells: not yet run: {len(left)} of '
+            f'{grammar.counted(len(cells), "cell")}. The same command resumes.')
+      claim = claimant.take(cell.claim, in_use=functools.partial(
+          run_folder.is_locked, cell.folder))
+      if claim is None:
+        if grid.read_state(cell).name == 'done':
+          num_elsewhere += 1
+          left.remove(i)
         continue
-      coming = [cells[j].method for j in left[number:]]
-      print(f'\n== cell {i + 1} of {len(cells)}: {cells[i].words}'
-            f'{_time_left(durations, coming)}', flush=True)
-      # If other processes have taken the first cells, this one may need a set
-      # that was not prepared above.
-      _prepare(workdir, cells[i].setting, source)
-      seconds, why = _train(cells[i], state, should_stop)
-    num_trained += 1
-    durations.append((cells[i].method, seconds))
-    if why:
-      failures.append(f'{cells[i].words}: {why}')
-      print(f'Failed: {why}', file=sys.stderr, flush=True)
-    on_end()
+      with claim:
+        state = grid.read_state(cell)
+        has_failed = state.name == 'failed' and state != states[i]
+        if state.name == 'done' or has_failed:  # In another process.
+          if has_failed:
+            failures.append(f'{cell.words}: {state.why}')
+          else:
+            claim.finish()
+          num_elsewhere += 1
+          left.remove(i)
+          continue
+        coming = [cells[j].method for j in left]
+        print(f'\n== cell {i + 1} of {len(cells)}: {cell.words}'
+              f'{_time_left(durations, coming)}', flush=True)
+        # If other processes have taken the first cells, this one may need a set
+        # that was not prepared above.
+        sweep_sets.prepare(workdir, cell.setting, source)
+        try:
+          seconds, why = _train(cell, state, claim, should_stop)
+        except claims.Lost as e:
+          print(f'{cell.words}: {e}; this process writes nothing more there.',
+                file=sys.stderr, flush=True)
+          continue
+      left.remove(i)
+      num_trained += 1
+      durations.append((cell.method, seconds))
+      if why:
+        failures.append(f'{cell.words}: {why}')
+        print(f'Failed: {why}', file=sys.stderr, flush=True)
+      on_end()
+    if left:
+      if is_first_pass:
+        print(f'\nWaiting for {grammar.counted(len(left), "cell")} of other '
+              'processes. What one of them leaves is taken over.', flush=True)
+      is_first_pass = False
+      claimant.pause()
   if num_elsewhere:
+    on_end()
     print('\nTaken by other processes: '
           f'{grammar.counted(num_elsewhere, "cell")}.', flush=True)
   return failures
-
-
-@contextlib.contextmanager
-def _locked(workdir, name):
-  """Holds a lock file of the table; other processes wait for its release."""
-  lock = run_folder.lock(workdir, name=name, wait=True)
-  try:
-    yield
-  finally:
-    os.close(lock)
-
-
-def _prepare(workdir, setting, source):
-  with _locked(workdir, 'data.lock'):
-    sweep_sets.prepare(workdir, setting, source)
 
 
 def _time_left(durations, coming):
@@ -169,12 +194,15 @@ def _time_left(durations, coming):
           f'{grammar.counted(len(coming), "cell")}')
 
 
-def _train(cell, state, should_stop):
+def _train(cell, state, claim, should_stop):
   """Trains one cell, and records its time and whether it failed.
 
   Returns:
     The total seconds of all sessions of the cell, and the reason if it failed,
     else ''.
+
+  Raises:
+    claims.Lost: if another process has taken the cell over.
   """
   if state.name == 'another run':
     return state.seconds, state.why  # Leave the folder of the other run alone.
@@ -182,17 +210,22 @@ def _train(cell, state, should_stop):
   spent = lambda: state.seconds + time.monotonic() - start
   try:
     trainer.train_and_evaluate(
-        cell.config, cell.folder, should_stop=should_stop)
+        cell.config, cell.folder, should_stop=should_stop, check=claim.check)
   except binary.UserError as e:
     why = str(e)
   except binary.Stopped:
-    grid.write_end(cell, seconds=spent())
+    with contextlib.suppress(claims.Lost):
+      claim.check()
+      grid.write_end(cell, seconds=spent())
     raise
   finally:
     # Otherwise the compiled programs of all cells would stay in memory. Those
     # that the next cell shares are read from the disk (`program_cache`).
     jax.clear_caches()
+  claim.check()
   grid.write_end(cell, seconds=spent(), why=why)
+  if not why:
+    claim.finish()
   return spent(), why
 
 
@@ -214,8 +247,9 @@ def main():
   chosen = _choose(cells, _ONLY.value)
 
   def write_tables():
-    # Without the lock, a slow process could overwrite a newer table.
-    with _locked(workdir, 'table.lock'):
+    # Without the claim, a slow process could overwrite a newer table.
+    with claims.Claimant().wait(
+        os.path.join(workdir, 'claims', 'table'), 'writes the tables'):
       sweep_files.write(cells, workdir, reference=config.reference)
 
   if _LIST.value:

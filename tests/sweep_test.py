@@ -24,6 +24,8 @@ from experiments.configs.tables import endoscene
 from experiments.configs.tables import phantom
 from experiments.saving import run_folder
 from experiments.saving import run_schema
+from experiments.tables import claim_holders
+from experiments.tables import claims
 from experiments.tables import grid
 from experiments.tables import sweep_sets
 from experiments.training import trainer
@@ -63,13 +65,18 @@ class _Player:
     runs: folders of the runs that were started, in order.
     failing: method whose runs fail.
     stop_at: index of the run that is stopped; None stops no run.
+    suspend: function that is called in each run.
   """
 
   def __init__(self):
     self.runs, self.failing, self.stop_at = [], '', None
+    self.suspend = lambda: None
 
-  def __call__(self, config, workdir, *, should_stop=None):
+  def __call__(self, config, workdir, *, should_stop=None, check=None):
     self.runs.append(workdir)
+    self.suspend()
+    if check is not None:
+      check()
     os.makedirs(workdir, exist_ok=True)
     method, seed = workdir.split(os.sep)[-2], config.seed
     if method == self.failing:
@@ -178,24 +185,110 @@ class SweepTest(parameterized.TestCase):
   def test_list_beside_a_process_that_trains(self):
     self.sweep(only=['uniform'])
     cell = grid.make_cells(_config(), self.workdir)[0]
-    self.addCleanup(os.close, run_folder.lock(cell.folder))
+    os.makedirs(cell.folder)
+    with mock.patch.object(claim_holders, 'machine', lambda: 'another'):
+      claims.Claimant().take(cell.claim)
     with open(f'{cell.folder}/timing.jsonl', 'w', encoding='utf-8') as f:
       f.write('{"step": 3}\n{"st')  # The run is still writing.
     self.assertIn(
         'strong_only, 10 % strong, polygon, 30 % faulty, seed 0: running at '
-        'step 3', self.sweep(list=True))
+        f'step 3, by process {os.getpid()} on ', self.sweep(list=True))
 
   def test_several_processes_share_the_cells(self):
-    cells = grid.make_cells(_config(), self.workdir)
-    with grid.claim(cells[0]) as is_ours:
-      self.assertTrue(is_ours)
-      with grid.claim(cells[0]) as is_ours_too:
-        self.assertFalse(is_ours_too)
-      self.assertIn('Taken by other processes: 1 cell.', self.sweep())
-      self.assertNotIn('strong_only/seed0', self.runs())
+    """One cell is claimed by another process, which finishes it later."""
+    first = grid.make_cells(_config(), self.workdir)[0]
+    other = claims.Claimant().take(first.claim)
+
+    def finish():
       self.assertLen(self.runs(), 3)
-    self.sweep()
+      self.assertNotIn('strong_only/seed0', self.runs())
+      self.assertIn('3 of 4 cells are done', self.table())
+      self.player(first.config, first.folder)
+      with other:
+        other.finish()
+
+    with mock.patch.object(claims.Claimant, 'pause', side_effect=finish) as p:
+      text = self.sweep()
+    p.assert_called_once_with()
+    self.assertIn('\nWaiting for 1 cell of other processes. What one of them '
+                  'leaves is taken over.\n', text)
+    self.assertIn('Taken by other processes: 1 cell.', text)
+    self.assertIn('4 of 4 cells are done', self.table())
+
+  def test_cells_that_another_process_leaves_are_taken_over(self):
+    first = grid.make_cells(_config(), self.workdir)[0]
+    other = claims.Claimant().take(first.claim).__enter__()
+
+    def leave():
+      with other:
+        pass
+
+    with mock.patch.object(claims.Claimant, 'pause', side_effect=leave):
+      self.assertNotIn('Taken by other', self.sweep())
     self.assertEqual(self.runs()[3:], ['strong_only/seed0'])
+    self.assertIn('4 of 4 cells are done', self.table())
+
+  def test_a_process_that_was_suspended_writes_nothing(self):
+    cells = grid.make_cells(_config(), self.workdir)
+    take, taken = claims.Claimant.take, {}
+
+    def suspend():
+      if len(self.runs()) == 2:
+        # What another process does in order to take over.
+        name, = os.listdir(cells[1].claim)
+        os.rename(os.path.join(cells[1].claim, name),
+                  os.path.join(cells[1].claim, 'held_b_b_1_1_1_1'))
+        taken[cells[1].claim].renew()
+
+    def remember(claimant, folder, **options):
+      taken[folder] = take(claimant, folder, **options)
+      return taken[folder]
+
+    self.player.suspend = suspend
+    with (mock.patch.object(claims.Claimant, 'take', remember),
+          mock.patch.object(
+              claims.Claimant, 'pause', side_effect=OSError('end')),
+          self.assertRaisesRegex(OSError, 'end')):
+      self.sweep()
+    self.assertRegex(
+        self.errors.getvalue(), r'^uniform, 10 % strong, polygon, 30 % faulty, '
+        r'seed 0: it was taken over by process 1 on b, as this one gave no '
+        r'sign for 0 s \(was it suspended\?\); this process writes nothing '
+        r'more there\.\n$')
+    self.assertFalse(os.path.exists(f'{cells[1].folder}/config.json'))
+    self.assertFalse(os.path.exists(f'{cells[1].folder}/cell.json'))
+    self.assertLen(self.runs(), 4)
+
+  def test_what_another_process_failed_at_is_not_tried_again(self):
+    first = grid.make_cells(_config(), self.workdir)[0]
+    other = claims.Claimant().take(first.claim)
+
+    def fail():
+      with other:
+        grid.write_end(first, seconds=3, why='too few strong images.')
+
+    with mock.patch.object(claims.Claimant, 'pause', side_effect=fail):
+      with self.assertRaisesRegex(
+          binary.Incomplete, '1 of 4 cells failed: strong_only, .* few strong'):
+        self.sweep()
+    self.assertLen(self.runs(), 3)
+
+  def test_cell_whose_folder_is_in_use(self):
+    """Somebody trains the cell's run with experiments.train."""
+    first = grid.make_cells(_config(), self.workdir)[0]
+    lock = run_folder.lock(first.folder)
+    with mock.patch.object(
+        claims.Claimant, 'pause', side_effect=lambda: os.close(lock)):
+      self.sweep()
+    self.assertEqual(self.runs()[3:], ['strong_only/seed0'])
+
+  def test_claims_that_cannot_be_written(self):
+    os.makedirs(self.workdir)
+    with open(f'{self.workdir}/claims', 'w', encoding='utf-8'):
+      pass
+    with self.assertRaises(OSError) as caught:
+      self.sweep()
+    self.assertIn('/table/claims/cells/', caught.exception.filename)
 
   def test_cell_that_another_process_has_just_done(self):
     play = self.player.__call__

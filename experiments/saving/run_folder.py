@@ -161,6 +161,8 @@ def is_locked(workdir: str) -> bool:
     return False
   except BlockingIOError:
     return True
+  except OSError:  # The disk has no locks.
+    return False
   finally:
     os.close(descriptor)
 

@@ -1,7 +1,5 @@
 """Defines the cells (runs) of a sweep's table, and reads their progress."""
 
-from collections.abc import Iterator
-import contextlib
 import itertools
 import json
 import os
@@ -17,6 +15,7 @@ from experiments.saving import checkpoints
 from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.saving import run_schema
+from experiments.tables import claims
 from experiments.tables import sweep_sets
 
 
@@ -32,6 +31,7 @@ class Cell(NamedTuple):
     seed: seed of the run.
     config: config of the run, locked.
     folder: folder of the run.
+    claim: folder of its claim, see `claims`.
   """
 
   setting: sweep_sets.Setting
@@ -39,6 +39,7 @@ class Cell(NamedTuple):
   seed: int
   config: ml_collections.ConfigDict
   folder: str
+  claim: str
 
   @property
   def words(self) -> str:
@@ -52,8 +53,8 @@ class State(NamedTuple):
     name: 'done', 'running', 'stopped', 'failed', 'another run' or
       'not started'.
     step: number of updates done, according to the files of the folder.
-    why: one line that explains why the cell failed, or in which settings the
-      other run in its folder differs; else ''.
+    why: one line that explains why the cell failed, in which settings the other
+      run in its folder differs, or which process trains the cell; else ''.
     results: content of metrics.json if the cell is done, else None.
     seconds: total time of the cell's sessions, without those that were killed.
   """
@@ -70,8 +71,10 @@ class State(NamedTuple):
       dice = self.results['test']['dice']
       return ('done, no test case counts' if dice is None
               else f'done, test Dice {dice:.4f}')
-    if self.name in ('running', 'stopped'):
-      return f'{self.name} at step {self.step}'
+    if self.name == 'running':
+      return f'running at step {self.step}, by {self.why}'
+    if self.name == 'stopped':
+      return f'stopped at step {self.step}'
     return f'{self.name}: {self.why}' if self.why else self.name
 
 
@@ -104,11 +107,12 @@ def make_cells(
   if config.reference not in config.methods:
     raise binary.UserError(
         f'config.reference: {config.reference!r} is not in config.methods.')
+  path = lambda *names: os.path.join(workdir, *names)
   return [
       Cell(setting, method, seed,
            _run_config(config, setting, method, seed, workdir),
-           os.path.join(
-               workdir, 'cells', setting.name, method, f'seed{seed}'))
+           path('cells', setting.name, method, f'seed{seed}'),
+           path('claims', 'cells', setting.name, method, f'seed{seed}'))
       for setting, seed, method in itertools.product(
           sweep_sets.make_settings(config), config.seeds, config.methods)]
 
@@ -152,9 +156,10 @@ def read_state(cell: Cell) -> State:
     results = read('metrics.json', run_schema.RESULTS)
     return State('done', results['step'], results=results, seconds=seconds)
   step = max(checkpoints.Checkpoints(cell.folder).steps(), default=0)
-  if run_folder.is_locked(cell.folder):
-    return State(
-        'running', max(step, _last_told(cell.folder)), seconds=seconds)
+  other = claims.holder(cell.claim)
+  if other is not None:
+    return State('running', max(step, _last_told(cell.folder)), other.words,
+                 seconds=seconds)
   why = end.get('why')
   if why:
     return State('failed', step, why, seconds=seconds)
@@ -170,34 +175,6 @@ def _last_told(folder):
                   if line.endswith('\n')), default=0)
   except FileNotFoundError:
     return 0
-
-
-@contextlib.contextmanager
-def claim(cell: Cell) -> Iterator[bool]:
-  """Claims a cell, so that no other process of the sweep trains it.
-
-  Yields:
-    Whether this process may train the cell.
-
-  Raises:
-    binary.UserError: if the lock file cannot be written.
-  """
-  if read_state(cell).name == 'another run':
-    # Write no lock file into the folder of another run. The caller reports that
-    # run.
-    yield True
-    return
-  try:
-    lock = run_folder.lock(cell.folder, name='claim')
-  except binary.UserError as e:
-    if not isinstance(e.__cause__, BlockingIOError):
-      raise
-    yield False
-    return
-  try:
-    yield True
-  finally:
-    os.close(lock)
 
 
 def write_end(cell: Cell, *, seconds: float, why: str = '') -> None:

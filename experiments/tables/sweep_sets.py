@@ -7,11 +7,13 @@ is checked.
 """
 
 from collections.abc import Callable
+import contextlib
 import functools
 import hashlib
 import itertools
 import os
 import pathlib
+import secrets
 import shutil
 from typing import Any, NamedTuple
 
@@ -24,6 +26,7 @@ from experiments import binary
 from experiments.building import input_pipeline
 from experiments.saving import run_folder
 from experiments.saving import run_schema
+from experiments.tables import claims
 
 # Seed with which the strong images are chosen and the weak labels are drawn.
 _SEED = 0
@@ -155,9 +158,10 @@ def check_source(dataset: str, source: str) -> None:
 def prepare(workdir: str, setting: Setting, source: str) -> None:
   """Prepares a set unless it exists, and checks its test split.
 
+  If another process prepares the set, this one waits.
+
   Args:
-    workdir: folder of the table. No other process may prepare sets in it at
-      the same time.
+    workdir: folder of the table.
     setting: properties of the set.
     source: folder of the original dataset; '' if the dataset is generated.
 
@@ -168,23 +172,47 @@ def prepare(workdir: str, setting: Setting, source: str) -> None:
   output = pathlib.Path(folder(workdir, setting))
   if not output.exists():
     check_source(setting.dataset, source)
-    unfinished = output.with_name(f'.{output.name}.unfinished')
-    try:
-      # A killed process may have left an incomplete folder.
-      shutil.rmtree(unfinished, ignore_errors=True)
-      unfinished.mkdir(parents=True)
-      _write(unfinished, setting, source)
-      os.rename(unfinished, output)
-    except (OSError, LookupError, TypeError, ValueError) as e:
-      if system_errors.is_full(e) or isinstance(e, BrokenPipeError):
-        raise binary.UserError(system_errors.in_words(e, output)) from e
-      raise binary.UserError(
-          f'The set {setting.name} cannot be prepared from {source!r} '
-          f'({" ".join(str(e).split())[:80]}): see data_prep/'
-          f'{setting.dataset}.py.') from e
-    finally:
-      shutil.rmtree(unfinished, ignore_errors=True)
+  while not output.exists():
+    claim = claims.Claimant().wait(
+        os.path.join(workdir, 'claims', 'data', setting.name),
+        f'prepares {setting.name}', until=output.exists)
+    if claim is not None:
+      with claim, contextlib.suppress(claims.Lost):
+        _prepare(output, setting, source, claim)
   _check_test_split(output)
+
+
+def _prepare(output, setting, source, claim):
+  """Prepares a set in a folder of this process, and moves it to `output`.
+
+  Raises:
+    claims.Lost: if another process has taken over, which removes the folder.
+    binary.UserError: if the set cannot be prepared.
+  """
+  # Killed processes may have left incomplete folders.
+  for path in output.parent.glob(f'.{output.name}.*unfinished'):
+    shutil.rmtree(path, ignore_errors=True)
+  unfinished = output.with_name(
+      f'.{output.name}.{secrets.token_hex(6)}.unfinished')
+  try:
+    unfinished.mkdir(parents=True)
+    # The answer is fresh, since a network file system forgets what it knows of
+    # a folder when something is made there.
+    if output.exists():
+      return
+    _write(unfinished, setting, source)
+    claim.check()
+    os.rename(unfinished, output)
+  except (OSError, LookupError, TypeError, ValueError) as e:
+    claim.check()
+    if system_errors.is_full(e) or isinstance(e, BrokenPipeError):
+      raise binary.UserError(system_errors.in_words(e, output)) from e
+    raise binary.UserError(
+        f'The set {setting.name} cannot be prepared from {source!r} '
+        f'({" ".join(str(e).split())[:80]}): see data_prep/'
+        f'{setting.dataset}.py.') from e
+  finally:
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write(output, setting, source):

@@ -1,6 +1,6 @@
 """Evaluates a trained run, and writes its tables, plots and report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import functools
 import os
 from typing import Any, NamedTuple
@@ -52,6 +52,7 @@ def finish(
     state: train_step_lib.TrainState,
     val_counts: np.ndarray | None,
     clock: spent.Clock,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
   """Evaluates the final state on the test split, and returns the results.
 
@@ -64,6 +65,7 @@ def finish(
     val_counts: confusion counts of the validation split after that step; if
       None, the validation split is evaluated here.
     clock: clock of the session. The results contain its seconds.
+    check: see `trainer.train_and_evaluate`.
 
   Raises:
     binary.UserError: if the folder cannot be written.
@@ -71,6 +73,7 @@ def finish(
   try:
     clock.begin('evaluation')
     outcome = _evaluate(session, parallel.to_host(state), val_counts)
+    check()
     if session.is_primary:
       _write_tables(session, outcome)
       clock.begin('pictures')
@@ -78,6 +81,7 @@ def finish(
       clock.begin('report')
       _write_report(session, outcome)
     outcome.results['seconds'] = clock.seconds()
+    check()
     if session.is_primary:
       run_folder.write_json(
           os.path.join(session.workdir, 'metrics.json'), outcome.results)

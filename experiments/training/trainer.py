@@ -28,6 +28,7 @@ def train_and_evaluate(
     should_stop: Callable[[int], bool] | None = None,
     record_machine: bool = False,
     listen: run_log.Listen | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
   """Trains to `config.train_steps`, from the newest checkpoint if there is one.
 
@@ -45,6 +46,8 @@ def train_and_evaluate(
       see `session.describe`.
     listen: see `run_log.Listen`; for example `tensorboard.listen`. Where there
       are several processes, only the first one calls it.
+    check: function that is called at each step, and before anything is saved;
+      whatever it raises ends the session, which then writes nothing more.
 
   Returns:
     The content of metrics.json.
@@ -59,7 +62,7 @@ def train_and_evaluate(
   if config.supervision.refine:
     refining.train_first(config, workdir, train=functools.partial(
         train_and_evaluate, should_stop=should_stop,
-        record_machine=record_machine, listen=listen))
+        record_machine=record_machine, listen=listen, check=check))
   clock = spent.Clock()
   with stopping.StopRequest() as request, opening.open_session(
       config, workdir, record_machine=record_machine) as (
@@ -67,11 +70,11 @@ def train_and_evaluate(
     if listen is not None and session.is_primary:
       session.log.on_line = listen(workdir, step)
     state, val_counts = _train(
-        session, state, step, should_stop or request, request, clock)
-    return finishing.finish(session, state, val_counts, clock)
+        session, state, step, should_stop or request, request, clock, check)
+    return finishing.finish(session, state, val_counts, clock, check)
 
 
-def _train(session, state, step, should_stop, request, clock):
+def _train(session, state, step, should_stop, request, clock, check):
   """Trains to the last step, or raises `binary.Stopped`.
 
   Returns:
@@ -86,6 +89,7 @@ def _train(session, state, step, should_stop, request, clock):
   clock.begin('steps')
   pending = []  # Pairs of a step and its metrics, still on the devices.
   while True:
+    check()
     is_last = step == schedule.train_steps
     # A resumed run enters the loop at the step of its checkpoint. It first does
     # the logging, evaluation and saving that are still due at that step.
@@ -101,6 +105,7 @@ def _train(session, state, step, should_stop, request, clock):
     if is_last or is_best or stop or (
         step and step % schedule.checkpoint_every_steps == 0):
       _collect(session, state, pending)
+      check()
       with clock.within('checkpoints'):
         _write_checkpoint(session, state, step)
     if is_last:
