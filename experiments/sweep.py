@@ -174,6 +174,29 @@ def run_cells(
   return failures
 
 
+def write_in_turn(workdir: str, write: Callable[[], None]) -> None:
+  """Calls a function that writes the tables while no other process does.
+
+  Without the claim, a slow process could overwrite a newer table. A process
+  that loses it, because it was suspended, leaves the tables to the others.
+
+  Args:
+    workdir: folder of the table.
+    write: the function.
+  """
+  claimant = claims.Claimant()
+  with claimant.wait(
+      os.path.join(workdir, 'claims', 'table'), 'writes the tables') as claim:
+    try:
+      write()
+    except (OSError, binary.UserError):
+      try:
+        claim.check()
+      except claims.Lost:
+        return
+      raise
+
+
 def _time_left(durations, coming):
   """Estimates the time that the remaining cells take, from the finished ones.
 
@@ -246,11 +269,8 @@ def main():
   cells = grid.make_cells(config, workdir)
   chosen = _choose(cells, _ONLY.value)
 
-  def write_tables():
-    # Without the claim, a slow process could overwrite a newer table.
-    with claims.Claimant().wait(
-        os.path.join(workdir, 'claims', 'table'), 'writes the tables'):
-      sweep_files.write(cells, workdir, reference=config.reference)
+  write_tables = functools.partial(write_in_turn, workdir, functools.partial(
+      sweep_files.write, cells, workdir, reference=config.reference))
 
   if _LIST.value:
     for cell in chosen:

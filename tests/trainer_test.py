@@ -111,6 +111,16 @@ class TrainerTest(parameterized.TestCase):
       trainer.train_and_evaluate(
           tiny.debug_config(), workdir, should_stop=lambda step: True)
 
+  def test_refuses_a_disk_without_locks(self):
+    workdir = tiny.temp_dir(self)
+    with mock.patch.object(
+        run_folder.fcntl, 'flock', side_effect=OSError(38, 'not implemented')):
+      with self.assertRaisesRegex(
+          binary.UserError, r'/lock cannot be locked \(not implemented\): '
+          r'mount the disk with locks \(Lustre: with -o flock\), or give'):
+        run_folder.lock(workdir)
+      self.assertFalse(run_folder.is_locked(workdir))
+
   def test_refuses_records_that_have_changed(self):
     workdir = tiny.copy_of_run(self)
     path = os.path.join(workdir, 'run.json')

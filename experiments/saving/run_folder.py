@@ -103,21 +103,13 @@ def read_dataset(workdir: str, data_dir: str) -> input_pipeline.Dataset:
   )
 
 
-def lock(
-    workdir: str,
-    *,
-    name: str = 'lock',
-    wait: bool = False,
-    record_machine: bool = False,
-) -> int:
+def lock(workdir: str, *, record_machine: bool = False) -> int:
   """Locks a folder, so that no other process writes to it.
 
   The lock ends with the process, even if it is killed.
 
   Args:
     workdir: folder of the run; it is created if it does not exist.
-    name: name of the lock file.
-    wait: whether to wait while another process holds the lock.
     record_machine: whether to write the machine's name into the lock file.
 
   Returns:
@@ -125,18 +117,23 @@ def lock(
 
   Raises:
     binary.UserError: if another process holds the lock, or the folder cannot be
-      written.
+      written or locked.
   """
   try:
     os.makedirs(workdir, exist_ok=True)
-    path = os.path.join(workdir, name)
+    path = os.path.join(workdir, 'lock')
     descriptor = whole_file.follow_no_link(path, os.O_RDWR | os.O_CREAT)
   except OSError as e:
     raise binary.UserError(
         system_errors.in_words(e, e.filename or workdir)) from e
   try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-  except BlockingIOError as e:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except OSError as e:
+    if not isinstance(e, BlockingIOError):
+      os.close(descriptor)
+      raise binary.UserError(
+          f'{path} cannot be locked ({e.strerror}): mount the disk with locks '
+          '(Lustre: with -o flock), or give another folder.') from e
     holder = os.read(descriptor, 200).decode(errors='replace').strip()
     os.close(descriptor)
     raise binary.UserError(

@@ -12,14 +12,18 @@ the table states the paired Dice: the means that include this class. The
 statistics are those of `experiments.tables.sweep_statistics`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
+import functools
+import glob
 import math
 import os
+import secrets
+import shutil
 from typing import IO, NamedTuple
 
 from data_prep.shared import grammar
 from data_prep.shared import system_errors
-from data_prep.shared import whole_file
 from hybridseg import metrics as metrics_lib
 from matplotlib import figure
 import numpy as np
@@ -100,18 +104,44 @@ def write(
   if all(state.results is None for state in states):
     return
   table = make_table(cells, states, reference=reference)
-  path = lambda name: os.path.join(workdir, name)
   try:
-    csv_files.write_csv(path('table.csv'), _HEADER, [
-        _csv_row(cell, state, workdir)
-        for cell, state in zip(cells, states, strict=True)])
-    with whole_file.open_whole(path('table.md'), encoding='utf-8') as f:
-      f.write(to_markdown(table))
-    with whole_file.open_whole(path('table.png'), 'wb') as f:
-      plot(table.lines, f)
+    with folder_for_tables(workdir) as own:
+      path = functools.partial(os.path.join, own)
+      csv_files.write_csv(path('table.csv'), _HEADER, [
+          _csv_row(cell, state, workdir)
+          for cell, state in zip(cells, states, strict=True)])
+      with open(path('table.md'), 'w', encoding='utf-8') as f:
+        f.write(to_markdown(table))
+      with open(path('table.png'), 'wb') as f:
+        plot(table.lines, f)
   except OSError as e:
     raise binary.UserError(
         f'The table: {system_errors.in_words(e, workdir)}') from e
+
+
+@contextlib.contextmanager
+def folder_for_tables(workdir: str) -> Iterator[str]:
+  """Makes a folder of this process, whose files then replace older tables.
+
+  Another process may write the tables at the same time if it was suspended
+  while it did, and the folders of killed processes are removed.
+
+  Args:
+    workdir: folder of the table.
+
+  Yields:
+    The new folder.
+  """
+  for path in glob.glob(os.path.join(glob.escape(workdir), '.tables-*')):
+    shutil.rmtree(path, ignore_errors=True)
+  own = os.path.join(workdir, f'.tables-{secrets.token_hex(6)}')
+  os.mkdir(own)
+  try:
+    yield own
+    for name in sorted(os.listdir(own)):
+      os.replace(os.path.join(own, name), os.path.join(workdir, name))
+  finally:
+    shutil.rmtree(own, ignore_errors=True)
 
 
 def _csv_row(cell, state, workdir):
