@@ -15,7 +15,6 @@ statistics are those of `experiments.tables.sweep_statistics`.
 from collections.abc import Iterator, Sequence
 import contextlib
 import functools
-import glob
 import math
 import os
 import secrets
@@ -123,8 +122,9 @@ def write(
 def folder_for_tables(workdir: str) -> Iterator[str]:
   """Makes a folder of this process, whose files then replace older tables.
 
-  Another process may write the tables at the same time if it was suspended
-  while it did, and the folders of killed processes are removed.
+  A process that was suspended may still write tables while another one already
+  does. A process must therefore not use, or remove, what it has not made. The
+  folder of one that is killed while it writes stays in WORKDIR/claims.
 
   Args:
     workdir: folder of the table.
@@ -132,10 +132,8 @@ def folder_for_tables(workdir: str) -> Iterator[str]:
   Yields:
     The new folder.
   """
-  for path in glob.glob(os.path.join(glob.escape(workdir), '.tables-*')):
-    shutil.rmtree(path, ignore_errors=True)
-  own = os.path.join(workdir, f'.tables-{secrets.token_hex(6)}')
-  os.mkdir(own)
+  own = os.path.join(workdir, 'claims', f'.tables-{secrets.token_hex(6)}')
+  os.makedirs(own)
   try:
     yield own
     for name in sorted(os.listdir(own)):

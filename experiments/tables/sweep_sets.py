@@ -191,6 +191,7 @@ def _prepare(output, setting, source, claim):
   """
   # Killed processes may have left incomplete folders.
   for path in output.parent.glob(f'.{output.name}.*unfinished'):
+    claim.check()  # If it is lost, the folder may be in use.
     shutil.rmtree(path, ignore_errors=True)
   unfinished = output.with_name(
       f'.{output.name}.{secrets.token_hex(6)}.unfinished')

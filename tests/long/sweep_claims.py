@@ -46,9 +46,9 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _NUM_CELLS = flags.DEFINE_integer('num_cells', 500, 'Cells.', lower_bound=2)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the random moments.')
 _FOLDER = flags.DEFINE_list(
-    'folder', None, 'Where to work; default is a temporary folder. Of several, '
-    'each process uses one: they are the same folder, mounted several times.')
-_LEASE_S = flags.DEFINE_float('lease_s', 3.0, 'The lease.')
+    'folder', None, 'Where to work; default is the temporary folder. If there '
+    'are several, each process uses one: they are mounts of one folder.')
+_LEASE_S = flags.DEFINE_float('lease_s', 2.0, 'The lease.')
 
 _SWEEP = binaries.load('experiments.sweep')
 _STEPS = 5
@@ -57,8 +57,9 @@ _STEPS = 5
 class _Fake:
   """Trains no cell, but writes to the log of all processes what it does."""
 
-  def __init__(self, workdir, log, name, rng):
+  def __init__(self, workdir, folders, log, name, rng):
     self._workdir, self._name, self._rng = workdir, name, rng
+    self._folders = folders
     self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     self._num = 0
 
@@ -111,9 +112,9 @@ class _Fake:
   def _write_table(self):
     with sweep_files.folder_for_tables(self._workdir) as own:
       with open(f'{own}/table.csv', 'w', encoding='utf-8') as file:
-        for root, _, names in os.walk(f'{self._workdir}/cells'):
-          if 'metrics.json' in names:
-            file.write(f'{os.path.relpath(root, self._workdir)}\n')
+        for folder in self._folders:
+          if os.path.exists(f'{folder}/metrics.json'):
+            file.write(f'{os.path.relpath(folder, self._workdir)}\n')
         file.write('end\n')
 
 
@@ -130,7 +131,8 @@ def _run(cells, workdir, log, name, machine, skew_s, seed):
   claims.Claimant.__init__.__kwdefaults__.update(
       clock=lambda: since_boot(time.CLOCK_BOOTTIME) + 2 * skew_s,
       awake=lambda: awake() + 3 * skew_s)
-  fake = _Fake(workdir, log, name, random.Random(seed))
+  fake = _Fake(workdir, [cell.folder for cell in cells], log, name,
+               random.Random(seed))
   fake.tell('start')
   trainer.train_and_evaluate = fake.train
   sweep_sets.prepare = fake.prepare
@@ -146,6 +148,7 @@ class _Processes:
   Attributes:
     codes: exit codes of the processes that were not killed.
     counts: how often something was done to them.
+    num_left: how many have not ended.
   """
 
   def __init__(self, cells_by_folder, rng):
@@ -188,24 +191,29 @@ class _Processes:
         del self._asleep[slot]
         os.kill(self._pids[slot], signal.SIGCONT)
     for slot, pid in [*self._pids.items()]:
-      if os.waitpid(pid, os.WNOHANG)[0]:
-        raise binary.UserError(
-            f'Process {slot} ended too early: see {self._own}/out{slot}.')
+      ended, status = os.waitpid(pid, os.WNOHANG)
+      if ended:
+        self.codes.append(os.waitstatus_to_exitcode(status))
+        del self._pids[slot]
     slot = self._rng.randrange(_NUM_PROCESSES.value)
-    if slot in self._asleep:
+    if slot in self._asleep or slot not in self._pids:
       return
-    if self._rng.random() < 0.6:
+    if self._rng.random() < 0.5:
       self.counts['kills'] += 1
       os.kill(self._pids[slot], signal.SIGKILL)
       os.waitpid(self._pids[slot], 0)
       self._start(slot)
     else:
-      long = self._rng.random() < 0.6
+      long = self._rng.random() < 0.8
       self.counts['suspended beyond the lease' if long else
                   'suspended briefly'] += 1
       os.kill(self._pids[slot], signal.SIGSTOP)
       self._asleep[slot] = now + _LEASE_S.value * (
-          self._rng.uniform(1.3, 2.5) if long else 0.2)
+          self._rng.uniform(2, 4) if long else 0.2)
+
+  @property
+  def num_left(self):
+    return len(self._pids)
 
   def wait(self):
     """Continues all processes, and waits for their ends."""
@@ -264,22 +272,22 @@ def _problems(cells, workdir):
 
 
 def main():
-  folders = _FOLDER.value or [tempfile.mkdtemp(prefix='sweep_claims_')]
+  # A folder of this run, as each of the mounts shows it.
+  folders = [os.path.join(folder, f'sweep_claims_{os.getpid()}') for folder in (
+      _FOLDER.value or [tempfile.gettempdir()])]
   rng = random.Random(_SEED.value)
   config = phantom.get_config('debug').unlock()
   config.update({'methods': ('strong_only', 'uniform'), 'reference': 'uniform',
                  'seeds': tuple(range(_NUM_CELLS.value // 2))})
-  os.makedirs(folders[0], exist_ok=True)
-  for name in os.listdir(folders[0]):
-    shutil.rmtree(os.path.join(folders[0], name), ignore_errors=True)
+  os.makedirs(folders[0])
   cells = {f: grid.make_cells(config, f) for f in folders}
   start = time.monotonic()
   processes = _Processes(cells, rng)
   results = os.path.join(folders[0], 'log')
   done = 0
   try:
-    while done < 0.97 * _NUM_CELLS.value:
-      time.sleep(rng.uniform(0.1, 1.0))
+    while done < _NUM_CELLS.value and processes.num_left:
+      time.sleep(rng.uniform(0.1, 0.7))
       if os.path.exists(results):
         processes.disturb()
         with open(results, encoding='utf-8') as file:
@@ -308,8 +316,7 @@ def main():
   if problems:
     print(f'see {folders[0]}')
     sys.exit(1)
-  if not _FOLDER.value:
-    shutil.rmtree(folders[0])
+  shutil.rmtree(folders[0])
 
 
 if __name__ == '__main__':
