@@ -172,7 +172,9 @@ class _Processes:
                       os.O_CREAT, 0o644)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        machine = slot if slot < _NUM_PROCESSES.value / 2 else 'shared'
+        # Processes of one machine see the same files.
+        machine = slot if slot < _NUM_PROCESSES.value / 2 else (
+            f'shared{slot % len(self._cells)}')
         code = _run(
             self._cells[folder], folder, f'{self._own}/log',
             f'p{slot}-{self._started}', str(machine), 3600 * (slot - 3), seed)
