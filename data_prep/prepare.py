@@ -95,6 +95,7 @@ from data_prep.sets import closing
 from data_prep.sets import leaving_out
 from data_prep.sets import own_set
 from data_prep.sets import reviewed_set
+from data_prep.sets import reviewed_volumes
 from data_prep.sets import whole_set
 from data_prep.sets import writing
 from data_prep.shared import grammar
@@ -121,9 +122,16 @@ def _run():
     raise _Refused('give --output, the folder to write, or --check')
   _check_source()
   _check_use()
-  whole = source_flags.wants_volumes() or _DATASET.value in named_sets.WHOLE
+  is_reviewed = bool(_DECISIONS.value) and reviewed_volumes.is_for(
+      _DECISIONS.value)
+  whole = is_reviewed or source_flags.wants_volumes() or (
+      _DATASET.value in named_sets.WHOLE)
   write_shards = runner_flags.writer(
       '--check' if _CHECK.value else 'whole volumes' if whole else '')
+  if is_reviewed:
+    return reviewed_volumes.prepare(
+        _DECISIONS.value, None if _CHECK.value else _OUTPUT.value,
+        overwrite=_OVERWRITE.value)
   if source_flags.wants_volumes():
     return _prepare_volumes()
   if _DATASET.value in named_sets.WHOLE:
@@ -173,12 +181,9 @@ def _read_decisions():
   """Returns the set after the decisions of --decisions; None without them."""
   if _DECISIONS.value is None:
     return None
-  try:
-    reviewed = reviewed_set.read(_DECISIONS.value)
-    if _OUTPUT.value is not None:
-      reviewed_set.check_output(reviewed, pathlib.Path(_OUTPUT.value))
-  except reviewed_set.UnfitError as error:
-    raise _Refused(*error.lines) from error
+  reviewed = reviewed_set.read(_DECISIONS.value)
+  if _OUTPUT.value is not None:
+    reviewed_set.check_output(reviewed.folder, pathlib.Path(_OUTPUT.value))
   _print_notices(reviewed.notices)
   return reviewed
 

@@ -14,6 +14,9 @@ Writes to --output (default RUN/review): review.jsonl, one line for each
 decision, and masks/, the new masks at the size of the original pictures.
 `data_prep.prepare --decisions=review.jsonl` applies them.
 
+Of a run on whole volumes, a suspect is a volume, which the page shows slice by
+slice, and masks are .nii.gz files. There is no --next, --static and --import.
+
 The page loads nothing from elsewhere, and nobody without the printed address
 can use it. On a server without a browser, forward the port (ssh -L 8378:
 127.0.0.1:8378 HOST), or use --static: one file that works without a server,
@@ -58,11 +61,13 @@ from data_prep.shared import system_errors
 
 from experiments import binary
 from experiments.auditing import observer
+from experiments.auditing import volume_audit
 from experiments.reviewing import decisions
 from experiments.reviewing import page
 from experiments.reviewing import returned
 from experiments.reviewing import server as server_lib
 from experiments.reviewing import suspects
+from experiments.reviewing import volume_suspects
 
 
 def _who():
@@ -83,9 +88,10 @@ def _output():
   return pathlib.Path(_OUTPUT.value or os.path.join(_RUN.value, 'review'))
 
 
-def _open_book(output, header, sizes, num_classes):
+def _open_book(output, header, sizes, num_classes, volumes=None):
   book = decisions.Book(
-      output, header, sizes=sizes, num_classes=num_classes, who=_who())
+      output, header, sizes=sizes, num_classes=num_classes, who=_who(),
+      volumes=volumes)
   for notice in book.notices:
     print(f'notice: {notice}', file=sys.stderr)
   return book
@@ -124,29 +130,57 @@ def _write_static(output, listed):
         'browser, and add its decisions with --import.')
 
 
-def _serve(output, listed):
-  # The folder is locked before the predictions, which take a while.
-  book = _open_book(output, listed.header, listed.sizes,
-                    len(listed.manifest.header.classes))
+def _list_volumes():
+  """Lists the suspects of a run on whole volumes."""
+  for name, value in (('static', _STATIC.value), ('import', _IMPORT.value),
+                      ('next', _NEXT.value)):
+    if value:
+      raise binary.UserError(
+          f'--{name} is not for a run on whole volumes: leave it out.')
+  return volume_suspects.list_suspects(_RUN.value, _NUM.value)
+
+
+def _serve_volumes(output, listed):
+  """Serves the suspects of a run on whole volumes."""
+  volumes = volume_suspects.Volumes(_RUN.value, listed)
+  book = _open_book(output, listed.header, listed.sizes, len(listed.classes),
+                    volumes)
   try:
-    review = suspects.open_review(observer.open_run(_RUN.value), listed)
-    server = server_lib.bind(
-        lambda port: server_lib.Server(
-            review, book, port=port,
-            closing=f'python -m data_prep.prepare --decisions={book.path} '
-            '--output=NEW_FOLDER applies the decisions.'), _PORT.value)
-    print(f'Open {server.address}\nCtrl-C ends the review; the same command '
-          'resumes it.', flush=True)
-    try:
-      server.serve_forever()
-    except KeyboardInterrupt:
-      print()
-    finally:
-      server.server_close()
-    print(f'{book.path}: {len(book.decided())} of '
-          f'{grammar.counted(len(review.facts), "suspect")} decided.')
+    decided = book.decided()
+    first = next((i for i in listed.sizes if i not in decided), None)
+    _serve_until_interrupted(volumes.open_review(first), book)
+  finally:
+    volumes.close()
+    book.close()
+
+
+def _serve(output, listed):
+  """Serves the suspects of a run on pictures."""
+  # The folder is locked before the predictions, which take a while.
+  book = _open_book(output, listed.header, listed.sizes, len(listed.classes))
+  try:
+    _serve_until_interrupted(
+        suspects.open_review(observer.open_run(_RUN.value), listed), book)
   finally:
     book.close()
+
+
+def _serve_until_interrupted(review, book):
+  server = server_lib.bind(
+      lambda port: server_lib.Server(
+          review, book, port=port,
+          closing=f'python -m data_prep.prepare --decisions={book.path} '
+          '--output=NEW_FOLDER applies the decisions.'), _PORT.value)
+  print(f'Open {server.address}\nCtrl-C ends the review; the same command '
+        'resumes it.', flush=True)
+  try:
+    server.serve_forever()
+  except KeyboardInterrupt:
+    print()
+  finally:
+    server.server_close()
+  print(f'{book.path}: {len(book.decided())} of '
+        f'{grammar.counted(len(review.facts), "suspect")} decided.')
 
 
 def main():
@@ -159,8 +193,10 @@ def main():
         f'--static={_STATIC.value}: there is no such folder: make it, or '
         'correct the path.')
   output = _output()
-  suspects.check_run(_RUN.value)
   try:
+    if volume_audit.is_of_volumes(_RUN.value):
+      _serve_volumes(output, _list_volumes())
+      return
     if _IMPORT.value:
       _import(output)
       return

@@ -235,10 +235,6 @@ class RunTest(absltest.TestCase):
           dataset=self.run_.dataset._replace(corrections='x')), listed)
     with self.assertRaisesRegex(binary.UserError, 'no weak training image'):
       suspects.sizes(listed.manifest, ['a'])
-    with mock.patch.object(
-        suspects.volume_audit, 'is_of_volumes', return_value=True):
-      with self.assertRaisesRegex(binary.UserError, 'whole volumes, which'):
-        suspects.check_run(self.workdir)
 
   def test_a_static_review_and_its_import(self):
     folder = tiny.temp_dir(self)

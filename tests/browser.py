@@ -23,7 +23,8 @@ _FLAGS = (
     '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic',
     '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--remote-debugging-port=0')
-_CODES = {'Tab': 9, 'Enter': 13, 'Escape': 27, ' ': 32, 'End': 35, 'Home': 36,
+_CODES = {'Tab': 9, 'Enter': 13, 'Escape': 27, ' ': 32, 'PageUp': 33,
+          'PageDown': 34, ',': 188, '.': 190, 'End': 35, 'Home': 36,
           'ArrowLeft': 37, 'ArrowUp': 38, 'ArrowRight': 39, 'ArrowDown': 40}
 # The bits of the DevTools protocol.
 ALT, CONTROL, SHIFT = 1, 2, 8

@@ -362,7 +362,7 @@ class ReviewedSetTest(parameterized.TestCase):
     self.assert_refused('is not there')
     self.data.mkdir()
     (self.data / 'plan.json').write_text('{}')
-    self.assert_refused('is not for sets of whole volumes')
+    self.assert_refused('cannot be read: prepare the set as it was')
     self.review.path.write_text('')
     self.assert_refused('no header')
     self.review.path.unlink()

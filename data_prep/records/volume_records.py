@@ -107,6 +107,44 @@ def image_of(
   return shape, image
 
 
+def label_of(
+    label: np.ndarray,
+    kind: str,
+    affine: np.ndarray,
+    shape: planning.Triple,
+    plan: planning.Plan,
+) -> chunks.Slab:
+  """Returns a label on the grid of the records.
+
+  Args:
+    label: classes on the grid of the file, uint8, 255 = unlabelled.
+    kind: kind of the annotation.
+    affine: the affine of the file.
+    shape: shape of the grid of the records.
+    plan: the plan of the set.
+
+  Returns:
+    A function as that of `image_of`, which returns classes, uint8.
+  """
+  turn, coarse = _way_back(affine, plan)
+  label = orientation.turn_voxels(label, turn)
+  if types.AnnotationKind[kind.upper()] in types.SPARSE_KINDS:
+    moved = resampling.resample_sparse(label, shape)
+    return lambda start, stop: moved[..., start:stop]
+  dense = lambda label: lambda start, stop: resampling.resample_labels(
+      label, shape, coarse=coarse, slab=(start, stop))
+  if kind != 'extreme_points':
+    return dense(label)
+  # The points are moved, so that none is lost; the boxes are dense.
+  is_point = (label > 0) & (label != types.UNLABELLED)
+  moved = resampling.resample_sparse(
+      np.where(is_point, label, types.UNLABELLED), shape)
+  boxes = dense(np.where(is_point, types.UNLABELLED, label))
+  return lambda start, stop: np.where(
+      moved[..., start:stop] != types.UNLABELLED, moved[..., start:stop],
+      boxes(start, stop))
+
+
 def write(
     folder: str | os.PathLike[str],
     file: str,
@@ -125,30 +163,10 @@ def write(
     plan: the plan of the set.
   """
   stored = item.volume
-  turn = orientation.find_turn(stored.affine, plan.frame)
-  turned = orientation.turn_volume(stored, turn)
-  old = turned.voxels.shape
-  coarse = resampling.coarse_axis(turned.spacing_mm, plan.spacing_mm)
+  turned = orientation.turn_volume(
+      stored, orientation.find_turn(stored.affine, plan.frame))
   shape, image = image_of(stored, item.statistics, plan)
-
-  def of(label, kind):
-    label = orientation.turn_voxels(label, turn)
-    if types.AnnotationKind[kind.upper()] in types.SPARSE_KINDS:
-      moved = resampling.resample_sparse(label, shape)
-      return lambda start, stop: moved[..., start:stop]
-    dense = lambda label: lambda start, stop: resampling.resample_labels(
-        label, shape, coarse=coarse, slab=(start, stop))
-    if kind != 'extreme_points':
-      return dense(label)
-    # The points are moved, so that none is lost; the boxes are dense.
-    is_point = (label > 0) & (label != types.UNLABELLED)
-    moved = resampling.resample_sparse(
-        np.where(is_point, label, types.UNLABELLED), shape)
-    boxes = dense(np.where(is_point, types.UNLABELLED, label))
-    return lambda start, stop: np.where(
-        moved[..., start:stop] != types.UNLABELLED, moved[..., start:stop],
-        boxes(start, stop))
-
+  of = lambda label, kind: label_of(label, kind, stored.affine, shape, plan)
   fields = {'image': image}
   if item.label is not None:
     fields['label'] = of(item.label, item.kind)
@@ -156,7 +174,8 @@ def write(
     fields['truth'] = of(item.truth, 'mask')
   more = item.more | {
       'kind': item.kind, 'statistics': list(item.statistics[:4]),
-      'affine': resampling.new_affine(turned.affine, old, shape).tolist(),
+      'affine': resampling.new_affine(
+          turned.affine, turned.voxels.shape, shape).tolist(),
       'stored_shape': list(stored.voxels.shape),
       'stored_affine': np.asarray(stored.affine).tolist()}
   return chunks.write_volume(

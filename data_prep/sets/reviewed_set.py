@@ -10,6 +10,7 @@ files of the review. Its pictures stay where the old set has them.
 """
 
 import collections
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
 import shutil
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data_prep import command_line
 from data_prep import manifest as manifest_lib
 from data_prep.drawing import rasterize
 from data_prep.drawing import rle
@@ -57,18 +59,6 @@ class Reviewed(NamedTuple):
   notices: tuple[str, ...]
 
 
-class UnfitError(ValueError):
-  """Raised if decisions cannot be applied.
-
-  Attributes:
-    lines: the lines to print, each about one decision or the whole journal.
-  """
-
-  def __init__(self, lines: list[str]):
-    super().__init__(lines[0])
-    self.lines = lines
-
-
 def read(path: str) -> Reviewed:
   """Reads a journal and its set, and applies the decisions in memory.
 
@@ -76,8 +66,8 @@ def read(path: str) -> Reviewed:
     path: the journal that `experiments.review` wrote.
 
   Raises:
-    UnfitError: if the set is missing or has changed, if a decision is not about
-      a weak training image, or if a mask does not fit its image.
+    command_line.Refused: if the set is missing or has changed, if a decision
+      is not about a weak training image, or if a mask does not fit its image.
     pixels.WrongFile: if the journal is damaged.
     OSError: if a file cannot be read.
   """
@@ -86,7 +76,7 @@ def read(path: str) -> Reviewed:
   _check_set(path, folder, journal)
   manifest = manifest_lib.read_manifest(folder / 'manifest.jsonl')
   if manifest.problems:
-    raise UnfitError([str(manifest.problems[0])])
+    raise command_line.Refused(str(manifest.problems[0]))
   known = {row.id: row for row in manifest.rows}
   problems, changed = [], {}
   outcomes = collections.Counter()
@@ -100,20 +90,39 @@ def read(path: str) -> Reviewed:
         continue
       changed[row_id] = row
       outcomes[outcome] += 1
-  if problems:
-    more = len(problems) - _MAX_PROBLEMS
-    raise UnfitError(problems[:_MAX_PROBLEMS] + (
-        [f'--decisions: {more} more of these'] if more > 0 else []))
-  if not changed:
-    raise UnfitError([
-        f'--decisions={path} holds no decision: review some images first'])
-  text = ', '.join(f'{outcomes[name]} {name}' for name in _OUTCOMES)
+  refuse(problems, len(changed), path)
   return Reviewed(
       folder, manifest, _image_size(folder),
       tuple(changed.get(row.id, row) for row in manifest.rows),
       journal.header.run if journal.header.run.isprintable() else '',
-      f'decisions: {grammar.counted(len(changed), "image")}, {text}',
-      journal.notices)
+      describe(outcomes, 'image'), journal.notices)
+
+
+def refuse(problems: Sequence[str], number: int, path: str) -> None:
+  """Refuses decisions of which one has a problem, and a journal without any.
+
+  Args:
+    problems: a line about each problem.
+    number: number of decisions without a problem.
+    path: the journal.
+
+  Raises:
+    command_line.Refused: if there is a problem, or if there are no decisions.
+  """
+  if problems:
+    more = len(problems) - _MAX_PROBLEMS
+    raise command_line.Refused(*problems[:_MAX_PROBLEMS], *(
+        [f'--decisions: {more} more of these'] if more > 0 else []))
+  if not number:
+    raise command_line.Refused(
+        f'--decisions={path} holds no decision: review some images first')
+
+
+def describe(outcomes: Mapping[str, int], noun: str) -> str:
+  """Returns a line that states how many decisions had each outcome."""
+  number = grammar.counted(sum(outcomes.values()), noun)
+  return f'decisions: {number}, ' + ', '.join(
+      f'{outcomes[name]} {name}' for name in _OUTCOMES)
 
 
 def write(reviewed: Reviewed, output: pathlib.Path) -> manifest_lib.Manifest:
@@ -131,34 +140,35 @@ def write(reviewed: Reviewed, output: pathlib.Path) -> manifest_lib.Manifest:
       list(reviewed.rows))
 
 
-def check_output(reviewed: Reviewed, output: pathlib.Path) -> None:
+def check_output(folder: pathlib.Path, output: pathlib.Path) -> None:
   """Refuses an output that would replace the reviewed set.
 
+  Args:
+    folder: folder of the reviewed set.
+    output: folder to write.
+
   Raises:
-    UnfitError: if `output` is that set, or holds it.
+    command_line.Refused: if `output` is that set, or holds it.
   """
-  old, new = (os.path.realpath(p) for p in (reviewed.folder, output))
+  old, new = (os.path.realpath(p) for p in (folder, output))
   if os.path.commonpath([old, new]) == new:
-    raise UnfitError([
+    raise command_line.Refused(
         f'--output={output} is the set that was reviewed, whose pictures and '
-        'annotations are still needed: give a new folder'])
+        'annotations are still needed: give a new folder')
 
 
 def _check_set(path, folder, journal):
   """Refuses a journal whose set is missing or has changed."""
   shown = pixels.tail(str(folder))
   if not (folder / 'manifest.jsonl').is_file():
-    if (folder / 'plan.json').is_file():
-      raise UnfitError([f'--decisions is not for sets of whole volumes, such '
-                        f'as {shown}'])
-    raise UnfitError([
+    raise command_line.Refused(
         f'--decisions={pixels.tail(path)}: its set {shown} is not there: start '
-        'from the folder in which the review was started'])
+        'from the folder in which the review was started')
   if review_journal.manifest_sha256(folder) != (
       journal.header.manifest_sha256):
-    raise UnfitError([
+    raise command_line.Refused(
         f'--decisions={pixels.tail(path)}: the manifest of {shown} has changed '
-        'since the review: prepare the set as it was'])
+        'since the review: prepare the set as it was')
 
 
 def _image_size(folder):
@@ -166,9 +176,9 @@ def _image_size(folder):
     metadata = tfds.builder_from_directory(folder / 'records').info.metadata
     return int(metadata['image_size'])
   except Exception as error:  # A damaged record may raise any error.
-    raise UnfitError([
+    raise command_line.Refused(
         f'{pixels.tail(str(folder / "records"))} cannot be read: prepare the '
-        'set as it was']) from error
+        'set as it was') from error
 
 
 def _apply(row, decision, manifest, path):

@@ -16,15 +16,14 @@ The first line is the header, every other line is a decision about one image:
   keep: the weak annotation is right.
   drop: the annotation is worthless, so the image becomes unlabelled.
   mask: `mask` replaces the annotation, a path relative to the journal's folder.
-    The file is an 8-bit gray PNG of class indices, 255 = unlabelled, of the
-    size of the original picture. `exact` says whether it is an exact mask or a
-    coarse one, and `source` is one of `SOURCES`.
+    The file holds class indices, 255 = unlabelled, on the grid of the original:
+    an 8-bit gray PNG, or .nii.gz for a whole volume. `exact` says whether it is
+    an exact mask or a coarse one, and `source` is one of `SOURCES`.
   undo: the last decision about this image that still holds is withdrawn.
 
 The last decision about an image that was not withdrawn holds. `key` is a random
-text of the sender: if a line with the same key follows, because an answer was
-lost, it is ignored. A process that was killed can leave a torn last line, which
-has no line break: `read` ignores it with a notice, and `Writer` cuts it off.
+text of the sender: a line with the same key is ignored, as it follows if an
+answer was lost. `read` ignores a torn last line, and `Writer` cuts it off.
 """
 
 import errno
@@ -41,6 +40,7 @@ from data_prep.shared import system_errors
 from data_prep.shared import whole_file
 
 VERSION = 1
+INDEX = 'chunks/index.json'
 DECISIONS = ('keep', 'drop', 'mask', 'undo')
 SOURCES = ('prediction', 'prediction_inside', 'drawn')
 
@@ -56,7 +56,7 @@ class Header(NamedTuple):
   Attributes:
     run: folder of the run whose audit is reviewed.
     data_dir: folder of the run's set.
-    manifest_sha256: SHA-256 of the manifest in that folder, in hexadecimal.
+    manifest_sha256: SHA-256, in hexadecimal, of its manifest or its `INDEX`.
   """
 
   run: str
@@ -188,12 +188,13 @@ def mask_file(
 
 
 def manifest_sha256(data_dir: str | os.PathLike[str]) -> str:
-  """Returns the SHA-256 of a set's manifest, in hexadecimal.
+  """Returns the SHA-256 of a set's manifest or `INDEX`, in hexadecimal.
 
   Raises:
     OSError: if it cannot be read.
   """
-  path = pathlib.Path(data_dir, 'manifest.jsonl')
+  path = pathlib.Path(data_dir, INDEX)  # Of a set of whole volumes.
+  path = path if path.is_file() else pathlib.Path(data_dir, 'manifest.jsonl')
   return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -280,9 +281,8 @@ class Writer:
       OSError: if it cannot be written; the journal then stays as it was.
     """
     fields = check(decision)
-    if self.has(decision.key):
-      return False
-    if decision.decision == 'undo' and decision.id not in self._stacks:
+    if self.has(decision.key) or (
+        decision.decision == 'undo' and decision.id not in self._stacks):
       return False
     self._write(fields)
     self._keys |= {decision.key} - {''}

@@ -8,7 +8,7 @@ import os
 import pathlib
 import re
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 from data_prep.drawing import rasterize
 from data_prep.shared import pixels
@@ -26,7 +26,12 @@ _MASKS = 'masks'
 _MAX_NAME = 100  # Characters of a person's name.
 _KEY = re.compile('[0-9a-f]{32}')
 _FIELDS = {'id', 'decision', 'key', 'keys', 'seconds'}
-_OF_MASKS = {'source', 'exact', 'runs'}
+# What a mask has besides; `slices` maps numbers of drawn slices to their runs.
+_OF_PICTURES = {'source', 'exact', 'runs'}
+_OF_VOLUMES = {'source', 'exact', 'base', 'slices'}
+# What the slices of a volume hold that are not drawn. With `none`, they are
+# unlabelled, and with `empty`, they show no object.
+BASES = ('none', 'empty', 'weak', 'prediction', 'inside')
 
 
 class Refused(Exception):
@@ -70,6 +75,39 @@ def decode_runs(
   return np.repeat(np.array(values, np.uint8), counts).reshape(size)
 
 
+def decode_slices(
+    slices: Any, size: tuple[int, int, int], num_classes: int
+) -> dict[int, np.ndarray]:
+  """Returns the drawn slices of a volume that a page has sent, by number.
+
+  Args:
+    slices: what was sent; it may be anything.
+    size: number, height and width of the slices.
+    num_classes: as for `decode_runs`.
+
+  Raises:
+    Refused: if it is not a map from numbers of slices to runs.
+  """
+  if not isinstance(slices, dict) or not set(slices) <= {
+      str(number) for number in range(size[0])}:
+    raise Refused(
+        f'The slices of the volume are those from 0 to {size[0] - 1}.')
+  return {int(number): decode_runs(runs, size[1:], num_classes)
+          for number, runs in slices.items()}
+
+
+class Volumes(Protocol):
+  """Makes the masks of volumes, see `volume_suspects.Volumes`."""
+
+  def compose(
+      self, row_id: str, base: str, drawn: dict[int, np.ndarray]
+  ) -> np.ndarray:
+    ...
+
+  def encode(self, row_id: str, mask: np.ndarray) -> bytes:
+    ...
+
+
 class Book:
   """The decisions of a review, in a folder that this process has locked.
 
@@ -88,15 +126,18 @@ class Book:
       sizes: Mapping[str, tuple[int, int]],
       num_classes: int,
       who: str = '',
+      volumes: Volumes | None = None,
   ):
     """Opens the folder, and locks it.
 
     Args:
       folder: folder of the journal; it is created if it does not exist.
       header: run and set of the review.
-      sizes: height and width of each picture that may be decided, by id.
+      sizes: height and width of each picture that may be decided, by id; of a
+        volume, number, height and width of its slices.
       num_classes: number of classes of the set.
       who: name of the person who decides.
+      volumes: makes the masks of volumes; None for pictures.
 
     Raises:
       binary.UserError: if another process uses the folder, or if it holds
@@ -106,6 +147,7 @@ class Book:
     if len(who) > _MAX_NAME:
       raise binary.UserError(f'--who has more than {_MAX_NAME} characters.')
     self._sizes, self._num_classes, self._who = sizes, num_classes, who
+    self._volumes = volumes
     self._mutex = threading.Lock()
     self._lock = run_folder.lock(str(folder))
     try:
@@ -184,7 +226,8 @@ class Book:
     if not isinstance(sent, dict):
       raise Refused('The decision is not an object.')
     is_mask = sent.get('decision') == 'mask'
-    wanted = _FIELDS | (_OF_MASKS if is_mask else set())
+    of_masks = _OF_VOLUMES if self._volumes else _OF_PICTURES
+    wanted = _FIELDS | (of_masks if is_mask else set())
     if set(sent) != wanted:
       raise Refused(f'A decision has the fields {", ".join(sorted(wanted))}.')
     row_id, key = sent['id'], sent['key']
@@ -199,8 +242,9 @@ class Book:
         keys=sent['keys'], key=key), None
     if is_mask:
       content = self._mask_file(sent)
+      suffix = 'nii.gz' if self._volumes else 'png'
       decision = decision._replace(
-          mask=f'{_MASKS}/{key}.png', exact=sent['exact'],
+          mask=f'{_MASKS}/{key}.{suffix}', exact=sent['exact'],
           sha256=hashlib.sha256(content).hexdigest(), source=sent['source'])
     try:
       review_journal.check(decision)
@@ -209,8 +253,15 @@ class Book:
     return decision, content
 
   def _mask_file(self, sent):
-    mask = decode_runs(
-        sent['runs'], self._sizes[sent['id']], self._num_classes)
+    size = self._sizes[sent['id']]
+    if self._volumes is None:
+      mask = decode_runs(sent['runs'], size, self._num_classes)
+    elif sent['base'] not in BASES:
+      raise Refused(f'The base of a mask is one of {", ".join(BASES)}.')
+    else:
+      mask = self._volumes.compose(
+          sent['id'], sent['base'],
+          decode_slices(sent['slices'], size, self._num_classes))
     if np.all(mask == types.UNLABELLED):
       raise Refused(
           'Every pixel of the mask is unlabelled: drop the annotation (d) '
@@ -219,6 +270,8 @@ class Book:
       raise Refused(
           'More than a tenth of the mask is unlabelled, so it is not exact: '
           'save it as a coarse mask (x).')
+    if self._volumes is not None:
+      return self._volumes.encode(sent['id'], mask)
     file = io.BytesIO()
     Image.fromarray(mask).save(file, 'PNG')
     return file.getvalue()

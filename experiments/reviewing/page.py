@@ -15,7 +15,7 @@ from experiments.reviewing import suspects as suspects_lib
 _FOLDER = pathlib.Path(__file__).parent / 'page'
 # The scripts are one program, in this order.
 _SCRIPTS = ('masks.js', 'view.js', 'drawing.js', 'store.js', 'suspects.js',
-            'main.js', 'panel.js')
+            'slices.js', 'main.js', 'panel.js')
 
 
 def _read(name):

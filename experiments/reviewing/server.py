@@ -23,14 +23,19 @@ from experiments import binary
 from experiments.reviewing import decisions
 from experiments.reviewing import page
 from experiments.reviewing import suspects as suspects_lib
+from experiments.reviewing import volume_maps
 
 FIRST_PORT = 8378  # The default; the next ones follow if it is taken.
 _NUM_PORTS = 20
 _HOST = re.compile(r'(127\.0\.0\.1|localhost)(:\d{1,5})?')
-_PATH = re.compile(r'/suspect/(\d{1,9})')
+_PATH = re.compile(r'/suspect/(\d{1,9})(?:/(\d{1,9}))?')
 _TIMEOUT_S = 60  # For a request that stops halfway.
 # A decision without a mask, and a pixel of a mask at its worst: '255,1,'.
 _FEW_BYTES, _BYTES_PER_PIXEL = 1 << 14, 8
+# What is raised if a picture, a set or a prediction cannot be had.
+_FAULTS = (pixels.WrongFile, OSError, ValueError, KeyError, binary.UserError,
+           volume_maps.Stopped)
+_MOST_BYTES = 1 << 26  # Of a volume; drawn masks take far less than the worst.
 
 
 class _Answer(Exception):
@@ -72,7 +77,10 @@ class Server(socketserver.ThreadingMixIn, http_server.HTTPServer):
     self.token = secrets.token_urlsafe(32)
     self.review, self.book, self.closing = review, book, closing
     largest = max((f['height'] * f['width'] for f in review.facts), default=0)
-    self.max_bytes = _FEW_BYTES + _BYTES_PER_PIXEL * largest
+    depth = max((f.get('depth', 1) for f in review.facts), default=1)
+    largest *= _BYTES_PER_PIXEL
+    self.max_bytes = _FEW_BYTES + max(
+        largest, min(depth * largest, _MOST_BYTES))
     super().__init__(('127.0.0.1', port), _Handler)
 
   def server_bind(self):
@@ -173,20 +181,31 @@ class _Handler(http_server.BaseHTTPRequestHandler):
           'experiments.review has printed.')
 
   def _get(self, path):
-    review, found = self.server.review, _PATH.fullmatch(path)
+    place = self._place(path)
     if path == '/':
       text = page.build(
-          review, decided=self.server.book.decided(), who='',
+          self.server.review, decided=self.server.book.decided(), who='',
           closing=self.server.closing)
       self._send(200, text.encode(), 'text/html; charset=utf-8')
-    elif found and int(found[1]) < len(review.facts):
+    elif place:
       try:
-        self._send(200, review.content(int(found[1])))
-      except (pixels.WrongFile, OSError, ValueError) as e:
+        self._send(200, self.server.review.content(*place))
+      except _FAULTS as e:
         raise _Answer(
             500, f'The picture cannot be shown: {_in_words(e)}') from e
     else:
       raise _Answer(404, 'There is no such page.')
+
+  def _place(self, path):
+    """Returns the number of the suspect that a path names, and of its slice."""
+    found, facts = _PATH.fullmatch(path), self.server.review.facts
+    place = [int(n) for n in found.groups() if n] if found else []
+    if not place or place[0] >= len(facts):
+      return []
+    depth = facts[place[0]].get('depth')
+    fits = len(place) == 1 if depth is None else (
+        len(place) == 2 and place[1] < depth)
+    return place if fits else []
 
   def _post(self, path):
     if path != '/decide':
@@ -201,6 +220,8 @@ class _Handler(http_server.BaseHTTPRequestHandler):
       raise _Answer(400, str(e)) from e
     except OSError as e:
       raise _Answer(507, _in_words(e)) from e
+    except _FAULTS as e:
+      raise _Answer(500, _in_words(e)) from e
 
   def _body(self) -> bytes:
     if self.headers.get('Transfer-Encoding'):

@@ -22,7 +22,6 @@ from experiments import binary
 from experiments import csv_files
 from experiments.auditing import expected_gain
 from experiments.auditing import observer
-from experiments.auditing import volume_audit
 from experiments.building import input_pipeline
 from experiments.prediction import pictures
 from experiments.reports import pages
@@ -50,6 +49,11 @@ class Listed(NamedTuple):
   facts: Sequence[dict[str, Any]]
 
   @property
+  def classes(self) -> tuple[str, ...]:
+    """The names of the classes, background first."""
+    return self.manifest.header.classes
+
+  @property
   def sizes(self) -> dict[str, tuple[int, int]]:
     """Height and width of each picture, by id."""
     return {f['id']: (f['height'], f['width']) for f in self.facts}
@@ -65,8 +69,9 @@ class Review(NamedTuple):
     facts: what the audit found about each suspect, with `width` and `height`
       of its picture.
     content: function that maps the place of a suspect to its picture and label
-      maps, as JSON values; see `_content`. It raises `pixels.WrongFile` if the
-      picture cannot be read any more.
+      maps, as JSON values; see `to_json`. Of a volume, it also takes the number
+      of the slice. It raises `pixels.WrongFile` if the picture cannot be read
+      any more.
   """
 
   header: review_journal.Header
@@ -76,20 +81,14 @@ class Review(NamedTuple):
   content: Callable[..., dict[str, Any]]
 
 
-def check_run(workdir: str) -> None:
-  """Refuses a run on whole volumes.
-
-  Raises:
-    binary.UserError: if it is one, or if there is no run.
-  """
-  if volume_audit.is_of_volumes(workdir):
-    raise binary.UserError(
-        f'{workdir} was trained on whole volumes, which cannot be reviewed in '
-        'the browser yet: use experiments.audit --export=nrrd.')
-
-
-def read_audit(workdir: str) -> list[dict[str, str]]:
+def read_audit(
+    workdir: str, required: Sequence[str] = _COLUMNS
+) -> list[dict[str, str]]:
   """Returns the lines of a run's audit.csv, the most suspect first.
+
+  Args:
+    workdir: folder of the run.
+    required: names of the columns that it must have.
 
   Raises:
     binary.UserError: if the run has no audit.
@@ -98,7 +97,7 @@ def read_audit(workdir: str) -> list[dict[str, str]]:
   if not os.path.exists(path):
     raise binary.UserError(
         f'No {path}: run `python -m experiments.audit --run={workdir}` first.')
-  header, rows = csv_files.read_csv(path, required=_COLUMNS)
+  header, rows = csv_files.read_csv(path, required=required)
   return [dict(zip(header, cells, strict=True)) for _, cells in rows]
 
 
@@ -314,7 +313,7 @@ def to_json(
     prediction: list[int],
     networks: Sequence[list[int]],
     within: list[int] | None,
-    harm: np.ndarray,
+    harm: np.ndarray | None,
     *,
     form: str,
 ) -> dict[str, Any]:
@@ -327,22 +326,26 @@ def to_json(
     prediction: classes that both networks predict together.
     networks: classes that each of the two networks predicts.
     within: the prediction inside the annotation; None for a tag.
-    harm: where the annotation harms, from `pages.harm_map`, float [h, w].
+    harm: where the annotation harms, from `pages.harm_map`, float [h, w]; None
+      if it is not known.
     form: format of the picture, a key of `_FORMS`.
   """
   file = io.BytesIO()
   Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(
       file, form, **_FORMS[form])
-  # Each byte of the map is 128 + 127 times the harm.
-  bytes_of_map = np.rint(128 + 127 * np.clip(harm, -1, 1)).astype(np.uint8)
   return {
       'height': image.shape[0], 'width': image.shape[1],
       'picture': base64.b64encode(file.getvalue()).decode(),
       'type': f'image/{form.lower()}',
       'weak': weak, 'prediction': prediction, 'networks': networks,
-      'inside': within,
-      'map': {'height': harm.shape[0], 'width': harm.shape[1],
-              'values': base64.b64encode(bytes_of_map.tobytes()).decode()}}
+      'inside': within, 'map': None if harm is None else _map_to_json(harm)}
+
+
+def _map_to_json(harm):
+  # Each byte of the map is 128 + 127 times the harm.
+  content = np.rint(128 + 127 * np.clip(harm, -1, 1)).astype(np.uint8)
+  return {'height': harm.shape[0], 'width': harm.shape[1],
+          'values': base64.b64encode(content.tobytes()).decode()}
 
 
 def inside(

@@ -14,6 +14,10 @@ kills: servers of a made-up review, or the browser, are killed at random while a
 pages: hostile names, four windows, the keyboard alone, no console error, no
   request that leaves the machine; other pages of the browser are refused.
 static: the page without a server; its file of decisions is imported twice.
+volumes: a person decides the suspects of a run on whole volumes, slice by
+  slice, while the server is killed and started again. The masks must equal what
+  was drawn, voxel by voxel, and the decisions are applied. Without
+  --volume_run, phantom3d is prepared, trained on and audited.
 
 The exit code is 1 if a check fails.
 """
@@ -32,6 +36,7 @@ from absl import flags
 from data_prep.records import builder
 from data_prep.sets import phantom
 from data_prep.shared import review_journal
+import nibabel
 import numpy as np
 from PIL import Image
 
@@ -39,10 +44,14 @@ from tests import browser
 from tests.long import review_checks
 from tests.long import review_kills
 from tests.long import review_person
+from tests.long import review_servers
+from tests.long import review_slices
 
-_PARTS = ('person', 'static', 'kills', 'pages')
+_PARTS = ('person', 'static', 'kills', 'pages', 'volumes')
 _PART = flags.DEFINE_multi_enum('part', _PARTS, _PARTS, 'What to check.')
 _RUN = flags.DEFINE_string('run', None, 'An audited run, for person.')
+_VOLUME_RUN = flags.DEFINE_string(
+    'volume_run', None, 'An audited run on phantom3d, for volumes.')
 _NUM_KILLS = flags.DEFINE_integer('num_kills', 100, 'Kills in all.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of all that is random.')
 _SCREENSHOTS = flags.DEFINE_string(
@@ -78,16 +87,30 @@ def _make_run(folder):
   return run
 
 
+def _make_volume_run(folder):
+  """Prepares phantom3d, trains on it, and audits the run."""
+  data_dir, run = folder / 'data3d', folder / 'run3d'
+  _run('data_prep.prepare', '--dataset=phantom3d', f'--output={data_dir}')
+  _run('experiments.train', '--config=experiments/configs/phantom3d.py:debug',
+       f'--config.input.data_dir={data_dir}', f'--workdir={run}')
+  _run('experiments.audit', f'--run={run}')
+  return run
+
+
 class _Server:
   """The command that serves a review."""
 
-  def __init__(self, run, output):
+  def __init__(self, run, output, *more):
     self._process = subprocess.Popen(
         [sys.executable, '-u', '-m', 'experiments.review', f'--run={run}',
-         f'--num={_NUM}', f'--output={output}', '--who=anna'],
+         f'--num={_NUM}', f'--output={output}', '--who=anna', *more],
         stdout=subprocess.PIPE, text=True)
     line = self._process.stdout.readline()
     self.address = re.fullmatch(r'Open (\S+)\n', line)[1]
+
+  def kill(self):
+    self._process.kill()
+    self._process.wait(30)
 
   def close(self):
     self._process.terminate()
@@ -133,6 +156,52 @@ def check_person(run, output, rng):
   number = sum(d.decision == 'mask' for d in found.values())
   print(f'{len(found)} suspects decided with {len(review_person.TOOLS)} tools, '
         f'{number} masks compared')
+  return problems
+
+
+def check_volumes(run, folder, rng):
+  """Returns problems of a review of volumes, and of what it changes."""
+  output, port = folder / 'review3d', f'--port={review_servers.PORT}'
+  server = _Server(run, output, port)
+  problems, expected = [], {}
+  try:
+    with browser.open_browser() as page:
+      for number, tool in enumerate(review_slices.TOOLS):
+        if number % 4 == 0:
+          if number:
+            server.kill()
+            server = _Server(run, output, port)
+          page.open(server.address, size=_WINDOW)
+          person = review_slices.VolumePerson(page, server.address, rng)
+          person.wait_for(number)
+        person.read()
+        expected[person.id] = tool.__name__, tool(person)
+        person.wait_for(number + 1)
+        if number % 4 == 3:
+          problems += page.complaints(
+              server.address, below=server.address.split('?')[0])
+      if _SCREENSHOTS.value:
+        page.press('P', 'b')
+        person.read()
+        person.stroke('b', 1)
+        page.screenshot(f'{_SCREENSHOTS.value}/review_volume.png')
+  finally:
+    server.close()
+  with open(pathlib.Path(run) / 'audit/audit.csv', encoding='utf-8') as file:
+    axes = {row['id']: int(row['axis']) for row in csv.DictReader(file)}
+  found = review_journal.read(output / 'review.jsonl').decisions
+  if set(found) != set(expected):
+    problems.append(f'{len(found)} suspects decided, not {len(expected)}')
+  for row_id, (tool, wanted) in expected.items():
+    problems += review_checks.compare(
+        output, found[row_id], wanted, tool,
+        # The axes of phantom3d point to the right, the front and the top.
+        lambda folder, name, axis=axes[row_id]: np.rot90(np.moveaxis(np.asarray(
+            nibabel.load(folder / name).dataobj), axis, 0), axes=(1, 2)))
+  number = sum(d.decision == 'mask' for d in found.values())
+  print(f'{len(found)} volumes decided, {number} masks compared')
+  print(_run('data_prep.prepare', f'--decisions={output / "review.jsonl"}',
+             f'--output={folder / "corrected3d"}'), end='')
   return problems
 
 
@@ -219,6 +288,10 @@ def main(argv):
       report('predictions', check_predictions, run, output, folder)
     if 'static' in _PART.value:
       report('static', check_static, run, folder)
+    if 'volumes' in _PART.value:
+      report('volumes', check_volumes,
+             _VOLUME_RUN.value or _make_volume_run(folder), folder,
+             np.random.default_rng(_SEED.value))
   if failed:
     sys.exit(1)
 

@@ -3,6 +3,7 @@
 Every check returns a list with a description of each problem.
 """
 
+from collections.abc import Callable
 import http.server
 import json
 import pathlib
@@ -71,8 +72,17 @@ def compare(
     found: review_journal.Decision,
     wanted: review_person.Expected,
     tool: str,
+    read: Callable[[pathlib.Path, str], np.ndarray] = reviews.read_mask,
 ) -> list[str]:
-  """Compares a line of the journal, and its mask, with what a person did."""
+  """Compares a line of the journal, and its mask, with what a person did.
+
+  Args:
+    folder: folder of the review.
+    found: the decision.
+    wanted: what the person did.
+    tool: name of the tool, for messages.
+    read: reads a mask from the folder and its name, as the page shows it.
+  """
   name = f'{found.id}, {tool}'
   said = (found.decision, found.source, found.exact)
   if said != (wanted.decision, wanted.source, wanted.exact):
@@ -80,7 +90,7 @@ def compare(
   if wanted.mask is None:
     return []
   review_journal.mask_file(folder / 'review.jsonl', found)
-  mask = reviews.read_mask(folder, found.mask)
+  mask = read(folder, found.mask)
   if mask.shape != wanted.mask.shape:
     return [f'{name}: mask of {mask.shape}, expected {wanted.mask.shape}']
   number = int(np.sum(mask != wanted.mask))

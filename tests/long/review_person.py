@@ -105,11 +105,12 @@ class Person:
           const box = canvas.getBoundingClientRect();
           done(JSON.stringify([box.left + Number(canvas.dataset.left),
               box.top + Number(canvas.dataset.top),
-              Number(canvas.dataset.scale), box.left, box.top, box.right,
-              box.bottom]));
+              Number(canvas.dataset.scale), Number(canvas.dataset.tall),
+              box.left, box.top, box.right, box.bottom]));
         })))"""))
-    self.corner, self.scale = np.array(where[:2]), where[2]
-    self.box = where[3:]
+    # The width and the height of a pixel of the picture.
+    self.corner, self.scale = np.array(where[:2]), np.array(where[2:4])
+    self.box = where[4:]
 
   def wait_for(self, number: int) -> None:
     """Waits until that many suspects are decided, and the next one shows."""

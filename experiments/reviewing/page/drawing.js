@@ -4,12 +4,18 @@ const SIZES = [1, 2, 3, 5, 8, 12, 20, 32, 50, 80, 120];  // Brush, in pixels.
 const MAX_EDITS = 200;  // How many can be undone.
 const CLOSE = 12;  // A click this near the first corner closes a polygon.
 
+// Where a drawing comes from that starts from each base.
+const SOURCES = {
+  none: 'none', empty: 'drawn', weak: 'weak', prediction: 'prediction',
+  inside: 'prediction_inside'};
+
+// A picture is drawn like a volume of one slice, whose number is 0.
 class Drawing {
-  // `changed` is called after each edit, `say` with messages for the user.
-  constructor(view, {changed, say}) {
+  // `changed` is called after each edit, `say` with messages for the user, and
+  // `goTo` with the number of a slice to show.
+  constructor(view, {changed, say, goTo}) {
     this.view = view;
-    this.changed = changed;
-    this.say = say;
+    Object.assign(this, {changed, say, goTo});
     this.tool = 'move';
     this.value = 1;  // The class that is painted.
     this.size = 4;  // Place in `SIZES`.
@@ -20,25 +26,56 @@ class Drawing {
     this.listen();
   }
 
-  open(suspect) {
+  open(suspect, {slice = 0, aspect = 1}) {
     const {width, height} = suspect;
-    this.suspect = suspect;
-    this.layer = {mask: new Uint8Array(width * height), width, height};
+    this.layer = {mask: null, width, height, aspect};
     this.edits = [];
+    this.base = 'none';  // What slices show in which nothing is drawn.
     this.source = 'none';  // Where the mask comes from.
-    this.isPenDown = this.isDragging = false;
-    // A stroke that was going on ends with its picture.
-    this.before = this.last = this.tapped = null;
+    this.layers = new Map();  // The masks of slices that are drawn in.
+    this.encoded = new Map();  // Their runs, as far as they are known.
+    this.before = null;  // A stroke that was going on ends with its picture.
     this.pointers.clear();
     if (this.view.cursor?.isKeyboard) this.view.cursor = null;
-    this.stopPolygon();
-    this.view.show(suspect, this.layer);
+    this.show(suspect, slice, false);
+  }
+
+  // Shows another slice, once `leave` has ended what was going on.
+  show(suspect, slice, isSame = true) {
+    this.leave();
+    this.suspect = suspect;
+    this.slice = slice;
+    this.layer.mask = this.shownMask();
+    this.view.show(suspect, this.layer, isSame);
     this.updateCursor();
+  }
+
+  // Ends a stroke, and takes no other one until a slice is shown.
+  leave() {
+    this.end();
+    this.stopPolygon();
+    this.isPenDown = this.isDragging = false;
+    this.last = this.tapped = null;
+    this.suspect = null;
   }
 
   close() {
     this.suspect = null;
     this.view.clear();
+  }
+
+  shownMask() {
+    const {suspect, base, layer} = this;
+    return this.layers.get(this.slice) || suspect[base]?.slice() ||
+        new Uint8Array(layer.width * layer.height);
+  }
+
+  // Returns the runs of each slice that is drawn in, by its number.
+  runs() {
+    for (const [slice, mask] of this.layers) {
+      if (!this.encoded.has(slice)) this.encoded.set(slice, encodeRuns(mask));
+    }
+    return Object.fromEntries(this.encoded);
   }
 
   get radius() {
@@ -68,12 +105,19 @@ class Drawing {
     const {rect, before, layer} = this;
     this.before = null;
     if (!before || rect.x1 <= rect.x0 || rect.y1 <= rect.y0) return;
-    this.edits.push({
-      rect, copy: copyRect(before, layer.width, rect), source: this.source});
-    if (this.edits.length > MAX_EDITS) this.edits.shift();
+    this.remember({
+      slice: this.slice, isFirst: !this.layers.has(this.slice), rect,
+      copy: copyRect(before, layer.width, rect)});
+    this.layers.set(this.slice, layer.mask);
+    this.encoded.delete(this.slice);
     this.source = source;
     this.view.repaint(rect);
     this.changed();
+  }
+
+  remember(edit) {
+    this.edits.push({...edit, source: this.source});
+    if (this.edits.length > MAX_EDITS) this.edits.shift();
   }
 
   // Takes the stroke back that is being drawn.
@@ -97,20 +141,35 @@ class Drawing {
     }
     const edit = this.edits.pop();
     if (!edit) return false;
-    pasteRect(this.layer.mask, this.layer.width, edit.rect, edit.copy);
     this.source = edit.source;
-    this.view.repaint(edit.rect);
+    if (edit.layers) {
+      this.replace(edit.base, edit.layers);
+    } else {
+      const {slice, rect} = edit;
+      pasteRect(this.layers.get(slice), this.layer.width, rect, edit.copy);
+      if (edit.isFirst) this.layers.delete(slice);
+      this.encoded.delete(slice);
+      if (slice === this.slice) this.view.repaint(rect);
+      else this.goTo(slice);
+    }
     this.changed();
     return true;
   }
 
-  // Replaces the whole mask.
-  startFrom(mask, source) {
+  replace(base, layers) {
+    Object.assign(this, {base, layers, encoded: new Map()});
+    this.layer.mask = this.shownMask();
+    this.view.repaint(wholeRect(this.layer));
+  }
+
+  // Replaces the masks of all slices.
+  startFrom(base, layers = new Map(), source = SOURCES[base]) {
     this.stopPolygon();
-    this.edit(() => {
-      this.layer.mask.set(mask);
-      return wholeRect(this.layer);
-    }, source);
+    this.end();
+    this.remember({base: this.base, layers: this.layers});
+    this.source = source;
+    this.replace(base, layers);
+    this.changed();
   }
 
   choose(tool) {
@@ -151,10 +210,10 @@ class Drawing {
   }
 
   addCorner(point) {
-    const {polygon, scale} = this.view;
+    const {polygon, scale, tall} = this.view;
     const first = polygon[0];
-    if (polygon.length > 2 &&
-        Math.hypot(point.x - first.x, point.y - first.y) * scale < CLOSE) {
+    if (polygon.length > 2 && Math.hypot(
+        (point.x - first.x) * scale, (point.y - first.y) * tall) < CLOSE) {
       this.closePolygon();
       return;
     }
@@ -224,10 +283,6 @@ class Drawing {
       if (this.view.polygon.length > 2) this.closePolygon();
     });
     on('contextmenu', (event) => event.preventDefault());
-    on('wheel', (event) => {
-      event.preventDefault();
-      this.view.zoom(Math.exp(-event.deltaY / 400), this.at(event));
-    });
   }
 
   // Returns the place of an event in CSS pixels of the canvas.

@@ -5,7 +5,8 @@ const store = data.mode === 'static' ?
     new BrowserStore() : new ServerStore((text) => say(text, true));
 const suspects = new Suspects(store);
 const view = new View($('#canvas'), data.colours);
-const drawing = new Drawing(view, {changed: keepDraft, say});
+const drawing = new Drawing(view, {changed: keepDraft, say, goTo});
+const slices = new Slices(goTo);
 
 let index = -1;  // The suspect that is shown; -1 after the last one.
 let current = null;  // Its decoded maps, or null while it is loading.
@@ -41,7 +42,7 @@ function inWords({decision, exact, source}) {
 }
 
 function isExact(source) {
-  return exactChoice ?? source === 'drawn';
+  return exactChoice ?? (source === 'drawn' && !slices.numOpen(drawing));
 }
 
 function nextUndecided(from) {
@@ -58,46 +59,103 @@ async function show(at, before = '') {
   current = null;
   exactChoice = null;
   drawing.close();
+  slices.open(data.suspects[at]);
   describe();
   if (at < 0) {
     say(`${before} All suspects are decided.`.trim());
     return;
   }
-  let suspect;
-  try {
-    suspect = await suspects.get(at);
-  } catch (error) {
-    if (index === at) {
-      say(error instanceof TypeError ? 'The server does not answer: is it ' +
-          'still running? The arrow keys try again.' : error.message, true);
-    }
-    return;
+  const {id, kind, annotator, why, aspect} = data.suspects[at];
+  const found = recall('draft');
+  const draft = found && found.id === id && found.slices &&
+      !store.decided.has(id) ? found : null;
+  if (draft) {
+    slices.at = draft.at;
+    slices.seen = new Set(draft.seen);
   }
-  if (index !== at) return;  // The person went on meanwhile.
-  current = suspect;
-  drawing.open(suspect);
-  const {id, kind, annotator, why} = data.suspects[at];
+  if (slices.isVolume) {
+    say(`${before} Loading: a volume shows once it is predicted.`.trim());
+  }
+  if (!await load((suspect) => {
+    drawing.open(suspect, {slice: slices.at, aspect});
+  })) return;
   const by = annotator ? ` by ${annotator}` : '';
   const place = `Suspect ${at + 1} of ${data.suspects.length}, ${id}`;
-  say(`${before} ${place}: ${words(kind)}${by}, ${words(why)}.`.trim());
-  const draft = recall('draft');
-  if (draft && draft.id === id && !store.decided.has(id)) {
+  const where = slices.isVolume ? ` This is ${slices.text}.` : '';
+  say(`${before} ${place}: ${words(kind)}${by}, ${words(why)}.${where}`.trim());
+  if (draft) {
     exactChoice = draft.exactChoice;
-    drawing.startFrom(
-        decodeRuns(draft.runs, suspect.width * suspect.height), draft.source);
+    const {width, height} = current;
+    drawing.startFrom(draft.base, new Map(
+        Object.entries(draft.slices).map(([slice, runs]) => [
+          Number(slice), decodeRuns(runs, width * height)])), draft.source);
     say('Your unfinished drawing is back.');
   }
   shownAt = performance.now();
   numKeys = 0;
   describe();
-  suspects.readAhead(nextUndecided(at));
+  const next = nextUndecided(at);
+  suspects.readAhead(next, data.suspects[next]?.start);
+}
+
+// Loads a suspect, or a slice of it, and shows it with `open`. Returns whether
+// it is shown: the person may go on meanwhile.
+async function load(open) {
+  const at = index;
+  const {number} = slices;
+  const isWanted = () => index === at && slices.number === number;
+  try {
+    const suspect = await suspects.get(at, number);
+    if (!isWanted()) return false;
+    current = suspect;
+  } catch (error) {
+    if (isWanted()) {
+      say(error instanceof TypeError ? 'The server does not answer: is it ' +
+          'still running? The arrow keys try again.' : error.message, true);
+    }
+    return false;
+  }
+  slices.seen.add(slices.at);
+  slices.loaded = null;
+  slices.describe();
+  open(current);
+  return true;
+}
+
+// Shows another slice of the volume.
+function goTo(number) {
+  if (!current || isBusy || number === slices.at || !slices.isVolume ||
+      number < 0 || number >= slices.depth) {
+    slices.describe();
+    return;
+  }
+  const at = index;
+  const by = Math.sign(number - slices.at);
+  drawing.leave();
+  slices.at = number;
+  slices.describe();
+  slices.loaded = load((suspect) => {
+    drawing.show(suspect, number);
+    say(`S${slices.text.slice(1)}.`);
+    describe();
+    for (const ahead of [number + by, number + 2 * by]) {
+      if (ahead >= 0 && ahead < slices.depth) suspects.readAhead(index, ahead);
+    }
+  }).then((isShown) => {
+    if (isShown || index !== at || slices.at !== number) return;
+    slices.at = drawing.slice;  // The slice that is still shown.
+    slices.loaded = null;
+    slices.describe();
+    drawing.show(current, drawing.slice);
+  });
 }
 
 function keepDraft() {
   const {id} = data.suspects[index];
-  const {source} = drawing;
+  const {source, base} = drawing;
   keep('draft', source === 'none' ? null : {
-    id, source, exactChoice, runs: encodeRuns(drawing.layer.mask)});
+    id, source, base, exactChoice, slices: drawing.runs(), at: slices.at,
+    seen: [...slices.seen]});
   describe();
 }
 
@@ -106,6 +164,8 @@ async function decide(fields, at = index) {
   if (isBusy || (at === index && !current && fields.decision !== 'undo')) {
     return;
   }
+  const rest = fields.source === 'drawn' && exactChoice === null ?
+      slices.rest(drawing) : '';
   isBusy = true;
   document.body.setAttribute('aria-busy', 'true');
   try {
@@ -121,19 +181,22 @@ async function decide(fields, at = index) {
     document.body.removeAttribute('aria-busy');
   }
   const done = fields.decision === 'undo' ? 'Withdrawn.' :
-      `Saved: ${inWords(fields)}.`;
+      `Saved: ${inWords(fields)}${rest && `, since ${rest}`}.`;
   await show(fields.decision === 'undo' ? at : nextUndecided(at), done);
 }
 
-function take(source, mask) {
-  if (!mask) {
+// Takes a mask that starts from `base`, with what is drawn if `source` says so.
+function take(source, base, mask) {
+  if (base === 'inside' && !current.inside) {
     say('The annotation has no place: there is no inside.');
-  } else if (source === 'prediction_inside' && !mask.some((value) => value)) {
+  } else if (source === 'prediction_inside' && !current.hasInside) {
     say('The networks see nothing inside the annotation: nothing is decided.');
   } else {
     decide({
       decision: 'mask', source, exact: isExact(source),
-      runs: encodeRuns(mask)});
+      ...slices.isVolume ?
+        {base, slices: mask === drawing.layer.mask ? drawing.runs() : {}} :
+        {runs: encodeRuns(mask)}});
   }
 }
 
@@ -146,7 +209,7 @@ function save() {
   } else if (source === 'weak') {
     say('That is the annotation as it was: k keeps it.');
   } else {
-    take(source, drawing.layer.mask);
+    take(source, drawing.base, drawing.layer.mask);
   }
 }
 
@@ -162,9 +225,12 @@ function undo() {
   else decide({decision: 'undo'}, data.suspects.findIndex((s) => s.id === id));
 }
 
-function startFrom(source, mask) {
-  if (!mask) say('The annotation has no place: there is no inside.');
-  else drawing.startFrom(mask, source);
+function startFrom(base) {
+  if (base === 'inside' && !current.inside) {
+    say('The annotation has no place: there is no inside.');
+  } else {
+    drawing.startFrom(base);
+  }
 }
 
 function toggleExact() {
@@ -212,13 +278,13 @@ function escape() {
 const OF_SUSPECT = {
   keep: () => decide({decision: 'keep'}),
   drop: () => decide({decision: 'drop'}),
-  prediction: () => take('prediction', current.prediction),
-  inside: () => take('prediction_inside', current.inside),
+  prediction: () => take('prediction', 'prediction', current.prediction),
+  inside: () => take('prediction_inside', 'inside', current.inside),
   save,
-  'from-prediction': () => startFrom('prediction', current.prediction),
-  'from-inside': () => startFrom('prediction_inside', current.inside),
-  'from-weak': () => startFrom('weak', current.weak),
-  'from-empty': () => startFrom('drawn', current.weak.map(() => 0)),
+  'from-prediction': () => startFrom('prediction'),
+  'from-inside': () => startFrom('inside'),
+  'from-weak': () => startFrom('weak'),
+  'from-empty': () => startFrom('empty'),
   fill: smartFill,
   use: () => drawing.useAtCursor(),
   exact: toggleExact,
@@ -231,6 +297,7 @@ const ACTIONS = {
   larger: () => { drawing.resizeBrush(1); describe(); },
   'zoom-in': () => view.zoom(1.3), 'zoom-out': () => view.zoom(1 / 1.3),
   fit: () => view.fit(), escape,
+  'slice-back': () => goTo(slices.at - 1), 'slice-on': () => goTo(slices.at + 1),
 };
 
 const KEYS = {
@@ -239,16 +306,23 @@ const KEYS = {
   P: 'from-prediction', I: 'from-inside', W: 'from-weak', E: 'from-empty',
   ArrowLeft: 'previous', ArrowRight: 'next', '?': 'help', '[': 'smaller',
   ']': 'larger', '+': 'zoom-in', '=': 'zoom-in', '-': 'zoom-out', z: 'fit',
-  Escape: 'escape',
+  Escape: 'escape', ',': 'slice-back', '.': 'slice-on', PageUp: 'slice-back',
+  PageDown: 'slice-on',
 };
 const TOOL_KEYS = {v: 'move', b: 'brush', e: 'eraser', g: 'polygon'};
 const LAYER_KEYS = {w: 'weak', n: 'networks', h: 'mask', m: 'map'};
-const MAY_REPEAT = new Set(['smaller', 'larger', 'zoom-in', 'zoom-out']);
+const MAY_REPEAT = new Set([
+  'smaller', 'larger', 'zoom-in', 'zoom-out', 'slice-back', 'slice-on']);
+// Keys that move a slider with the focus.
+const OF_SLIDER = /^(Arrow|Page|Home|End)/;
 const ARROWS = {
   ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
+// While another slice loads, an action waits for it.
 function act(name) {
-  if (name in ACTIONS) ACTIONS[name]();
+  if (slices.loaded && !name.startsWith('slice-')) {
+    slices.loaded.then(() => act(name));
+  } else if (name in ACTIONS) ACTIONS[name]();
   else if (current && !isBusy) OF_SUSPECT[name]();
 }
 
@@ -256,14 +330,14 @@ function act(name) {
 function press(event) {
   const {key} = event;
   if (event.shiftKey && key in ARROWS) {
-    if (!current || isBusy) return false;
+    if (!current || isBusy || slices.loaded) return false;
     const by = event.altKey ? 1 : Math.max(1, Math.round(drawing.radius));
     drawing.moveCursor(...ARROWS[key].map((x) => x * by));
     return true;
   }
   if (event.altKey) return false;
   const name = KEYS[key];
-  if (name) {
+  if (name && (slices.isVolume || !name.startsWith('slice-'))) {
     if (!event.repeat || MAY_REPEAT.has(name)) act(name);
   } else if (event.repeat) {
     return false;
@@ -282,7 +356,8 @@ function press(event) {
 document.addEventListener('keydown', (event) => {
   const {target, key} = event;
   if (['Shift', 'Control', 'Alt', 'Meta'].includes(key)) return;
-  if ($('#help').open || target.matches('input:not([type=checkbox])')) return;
+  if ($('#help').open || target.matches('#name input')) return;
+  if (target.matches('[type=range]') && OF_SLIDER.test(key)) return;
   if (!event.repeat) numKeys++;
   if (event.ctrlKey || event.metaKey) {
     if (key !== 'z' || event.repeat) return;
@@ -293,7 +368,7 @@ document.addEventListener('keydown', (event) => {
   // A focused button, and not the drawing, takes Enter and Space.
   const isPressed = target.matches('button, summary') && (
     key === 'Enter' || key === ' ');
-  if (isPressed || (key === ' ' && target.matches('input'))) return;
+  if (isPressed || (key === ' ' && target.matches('[type=checkbox]'))) return;
   if (press(event)) event.preventDefault();
 });
 document.addEventListener('pointerdown', () => { numKeys++; }, true);

@@ -8,13 +8,16 @@ function element(name, ...content) {
 
 function describeSuspect(suspect) {
   $('#about-title bdi').textContent = suspect.id;
-  const range = `${suspect.score} (${suspect.low} to ${suspect.high})`;
+  const range = suspect.low &&
+      ` (${suspect.low} to ${suspect.high})`;
+  const depth = suspect.depth ? `${suspect.depth} slices of ` : '';
   const lines = {
-    'suspected': `${words(suspect.why)}: ${suspect.evidence}`,
-    'score': range, 'kind': words(suspect.kind),
+    'suspected': [words(suspect.why), suspect.evidence].filter(Boolean)
+        .join(': '),
+    'score': suspect.score + range, 'kind': words(suspect.kind),
     'annotator': suspect.annotator, 'site': suspect.site,
     'indicator': suspect.indicator,
-    'size': `${suspect.width} x ${suspect.height} px`,
+    'size': `${depth}${suspect.width} x ${suspect.height} px`,
     'labels': suspect.labels};
   $('#about').replaceChildren(...Object.entries(lines).flatMap(
       ([name, text]) => text ? [
@@ -55,8 +58,9 @@ function describe() {
   }
   $('#size').textContent = `${SIZES[drawing.size]} px`;
   $('#exact').checked = isExact(drawing.source || 'none');
-  $('#exact-note').textContent = exactChoice === null ?
-      'Unless you choose, a drawing is exact and a prediction is not.' : '';
+  $('#exact-note').textContent = exactChoice !== null ? '' :
+      slices.note(drawing) ||
+      'Unless you choose, a drawing is exact and a prediction is not.';
   $('#download').textContent = `Download ${
     data.mode === 'static' ? store.sent.length : 0} decisions`;
 }
@@ -65,7 +69,7 @@ function describe() {
 function describePointer() {
   const point = view.cursor;
   let text = '';
-  if (current && point && view.isInside(point)) {
+  if (current && !slices.loaded && point && view.isInside(point)) {
     const x = Math.floor(point.x);
     const y = Math.floor(point.y);
     const at = y * current.width + x;

@@ -61,8 +61,10 @@ class ServerStore {
     throw answer.status < 500 ? new Refused(content.error) : error;
   }
 
-  load(index) {
-    return this.fetch(`suspect/${index}`);
+  // Loads a picture, or a slice of a volume.
+  load(index, slice) {
+    const place = slice === undefined ? index : `${index}/${slice}`;
+    return this.fetch(`suspect/${place}`);
   }
 
   // Sends a decision until it is answered. The server knows by its key if it

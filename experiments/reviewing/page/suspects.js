@@ -44,6 +44,9 @@ async function decodeSuspect(content) {
     ...size, pictures, weak, network1, network2,
     prediction: decode(content.prediction),
     inside: decode(content.inside),
+    // Of a volume, whether there is any object inside in any slice.
+    hasInside: content.has_inside ?? (content.inside &&
+        content.inside.some((value, i) => i % 2 === 0 && value > 0)),
     map: content.map && paintMap(content.map),
     outlines: {
       weak: outlineObjects(weak, size), background,
@@ -51,25 +54,28 @@ async function decodeSuspect(content) {
       network2: outlineObjects(network2, size)}};
 }
 
-// Keeps the suspects that were shown last, and reads the next one ahead.
+// Keeps the pictures or slices that were shown last, and reads others ahead.
 class Suspects {
   constructor(store) {
     this.store = store;
     this.loading = new Map();
   }
 
-  get(index) {
-    if (!this.loading.has(index)) {
-      const promise = this.store.load(index).then(decodeSuspect);
-      promise.catch(() => this.loading.delete(index));
-      this.loading.set(index, promise);
+  // Returns a suspect, of which `slice` is shown if it is a volume.
+  get(index, slice) {
+    const key = `${index}/${slice}`;
+    if (!this.loading.has(key)) {
+      const promise = this.store.load(index, slice).then(decodeSuspect);
+      promise.catch(() => this.loading.delete(key));
+      this.loading.set(key, promise);
       const [oldest] = this.loading.keys();
-      if (this.loading.size > 4) this.loading.delete(oldest);
+      const most = slice === undefined ? 4 : 24;
+      if (this.loading.size > most) this.loading.delete(oldest);
     }
-    return this.loading.get(index);
+    return this.loading.get(key);
   }
 
-  readAhead(index) {
-    if (index >= 0) this.get(index).catch(() => {});
+  readAhead(index, slice) {
+    if (index >= 0) this.get(index, slice).catch(() => {});
   }
 }

@@ -37,13 +37,14 @@ class View {
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
-  // Shows a suspect, whose maps are decoded.
-  show(suspect, layer) {
+  // Shows a suspect, whose maps are decoded. Another slice of the same volume
+  // stays where it is.
+  show(suspect, layer, isSame = false) {
     this.suspect = suspect;
     this.layer = layer;
     this.polygon = [];
     this.repaint(wholeRect(layer));
-    this.fit();
+    if (!isSame) this.fit();
   }
 
   clear() {
@@ -63,15 +64,20 @@ class View {
     this.draw();
   }
 
+  // The height of a pixel of the picture on the screen; `scale` is its width.
+  get tall() {
+    return this.scale * this.layer.aspect;
+  }
+
   fit() {
     if (!this.suspect) return;
     const {clientWidth, clientHeight} = this.canvas;
-    const {width, height} = this.layer;
+    const {width, height, aspect} = this.layer;
     this.scale = Math.max(
         1e-3, Math.min(MAX_SCALE, (clientWidth - 16) / width,
-            (clientHeight - 16) / height));
+            (clientHeight - 16) / (height * aspect)));
     this.x = (clientWidth - this.scale * width) / 2;
-    this.y = (clientHeight - this.scale * height) / 2;
+    this.y = (clientHeight - this.tall * height) / 2;
     this.isFitted = true;
     this.draw();
   }
@@ -94,9 +100,9 @@ class View {
     const keep = 32;
     const {clientWidth, clientHeight} = this.canvas;
     const limit = (value, size, side) => Math.max(
-        keep - size * this.scale, Math.min(side - keep, value));
-    this.x = limit(this.x + dx, this.layer.width, clientWidth);
-    this.y = limit(this.y + dy, this.layer.height, clientHeight);
+        keep - size, Math.min(side - keep, value));
+    this.x = limit(this.x + dx, this.layer.width * this.scale, clientWidth);
+    this.y = limit(this.y + dy, this.layer.height * this.tall, clientHeight);
     this.isFitted = false;
     this.draw();
   }
@@ -104,7 +110,7 @@ class View {
   // Returns a point of the canvas, in CSS pixels, in pixels of the picture.
   toPicture(point) {
     return {
-      x: (point.x - this.x) / this.scale, y: (point.y - this.y) / this.scale};
+      x: (point.x - this.x) / this.scale, y: (point.y - this.y) / this.tall};
   }
 
   isInside(point) {
@@ -119,7 +125,7 @@ class View {
     const by = (at, side) => at < margin ? margin - at :
         at > side - margin ? side - margin - at : 0;
     const dx = by(point.x * this.scale + this.x, clientWidth);
-    const dy = by(point.y * this.scale + this.y, clientHeight);
+    const dy = by(point.y * this.tall + this.y, clientHeight);
     if (dx || dy) this.pan(dx, dy);
     else this.draw();
   }
@@ -144,8 +150,8 @@ class View {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (!suspect) return;
-    Object.assign(
-        canvas.dataset, {scale: this.scale, left: this.x, top: this.y});
+    Object.assign(canvas.dataset, {
+      scale: this.scale, tall: this.tall, left: this.x, top: this.y});
     this.drawFixed();
     this.paintMask();
     context.drawImage(this.below, 0, 0);
@@ -164,22 +170,21 @@ class View {
     if (x1 <= x0 || y1 <= y0) return;
     const ratio = window.devicePixelRatio || 1;
     const {mask, width, height} = this.layer;
-    const onScreen = (at, corner) => ratio * (at * this.scale + corner);
-    const left = Math.max(0, Math.floor(onScreen(x0, this.x)));
-    const top = Math.max(0, Math.floor(onScreen(y0, this.y)));
-    const columns = Math.min(
-        this.painted.width, Math.ceil(onScreen(x1, this.x))) - left;
-    const rows = Math.min(
-        this.painted.height, Math.ceil(onScreen(y1, this.y))) - top;
+    const across = (x) => ratio * (x * this.scale + this.x);
+    const down = (y) => ratio * (y * this.tall + this.y);
+    const left = Math.max(0, Math.floor(across(x0)));
+    const top = Math.max(0, Math.floor(down(y0)));
+    const columns = Math.min(this.painted.width, Math.ceil(across(x1))) - left;
+    const rows = Math.min(this.painted.height, Math.ceil(down(y1))) - top;
     if (columns <= 0 || rows <= 0) return;
     const image = new ImageData(columns, rows);
     const pixels = new Uint32Array(image.data.buffer);
-    const inPicture = (at, corner) =>
-      Math.floor(((at + 0.5) / ratio - corner) / this.scale);
+    const inPicture = (at, corner, size) =>
+      Math.floor(((at + 0.5) / ratio - corner) / size);
     const xs = Int32Array.from(
-        {length: columns}, (_, i) => inPicture(left + i, this.x));
+        {length: columns}, (_, i) => inPicture(left + i, this.x, this.scale));
     for (let i = 0; i < rows; i++) {
-      const y = inPicture(top + i, this.y);
+      const y = inPicture(top + i, this.y, this.tall);
       if (y < 0 || y >= height) continue;
       for (let j = 0; j < columns; j++) {
         const x = xs[j];
@@ -195,7 +200,7 @@ class View {
   place(context) {
     const ratio = window.devicePixelRatio || 1;
     context.setTransform(
-        ratio * this.scale, 0, 0, ratio * this.scale, ratio * this.x,
+        ratio * this.scale, 0, 0, ratio * this.tall, ratio * this.x,
         ratio * this.y);
   }
 
@@ -257,17 +262,24 @@ class View {
     }
   }
 
-  // Draws a line of two CSS pixels on a dark one, at any zoom.
+  // Draws a line of two CSS pixels on a dark one, at any zoom. The path is in
+  // pixels of the picture, which may be higher than wide.
   stroke(context, path, {colour, dash}) {
+    const ratio = window.devicePixelRatio || 1;
+    const onScreen = new Path2D();
+    onScreen.addPath(path, new DOMMatrix(
+        [this.scale, 0, 0, this.tall, this.x, this.y]));
+    context.save();
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.lineJoin = 'round';
     context.strokeStyle = 'rgb(0 0 0 / .6)';
-    context.lineWidth = (dash.length ? 2.6 : 4) / this.scale;
-    context.stroke(path);
-    context.setLineDash(dash.map((x) => x / this.scale));
+    context.lineWidth = dash.length ? 2.6 : 4;
+    context.stroke(onScreen);
+    context.setLineDash(dash);
     context.strokeStyle = colour;
-    context.lineWidth = 2.2 / this.scale;
-    context.stroke(path);
-    context.setLineDash([]);
+    context.lineWidth = 2.2;
+    context.stroke(onScreen);
+    context.restore();
   }
 
   drawPolygon() {
