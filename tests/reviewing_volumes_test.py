@@ -1,7 +1,9 @@
 """Tests of the review of whole volumes: lists, slices and masks."""
 
 import base64
+import http.client
 import io
+import json
 import pathlib
 import threading
 import time
@@ -10,12 +12,14 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import flagsaver
 from data_prep.records import chunks
+from data_prep.shared import pixels
 from data_prep.shared import review_journal
 from experiments import binary
 from experiments.building import volume_set
 from experiments.prediction import predictor
 from experiments.reviewing import decisions
 from experiments.reviewing import page
+from experiments.reviewing import server as server_lib
 from experiments.reviewing import volume_maps
 from experiments.reviewing import volume_suspects
 from hybridseg import inference
@@ -240,6 +244,38 @@ class VolumesTest(absltest.TestCase):
     return {'id': row_id, 'decision': 'mask', 'key': f'{number:032x}',
             'keys': 1, 'seconds': 1.5, 'source': 'drawn', 'exact': exact,
             'base': base, 'slices': slices}
+
+  def test_a_server_sends_slices(self):
+    listed, volumes, review = self._open(2)
+    book = decisions.Book(
+        self.folder / 'review', listed.header, sizes=listed.sizes,
+        num_classes=3, volumes=volumes)
+    self.addCleanup(book.close)
+    server = server_lib.Server(review, book)
+    self.addCleanup(server.server_close)
+    threading.Thread(
+        target=server.serve_forever, kwargs={'poll_interval': 0.02}).start()
+    self.addCleanup(server.shutdown)
+
+    def ask(path, method='GET', body=None):
+      connection = http.client.HTTPConnection(
+          '127.0.0.1', server.server_port, timeout=20)
+      self.addCleanup(connection.close)
+      connection.request(method, path, body and json.dumps(body), {
+          'X-Review-Token': server.token, 'Content-Type': 'application/json'})
+      answer = connection.getresponse()
+      return answer.status, json.loads(answer.read())
+
+    self.assertEqual(ask('/suspect/1/8'), (200, review.content(1, 8)))
+    for path in ('', '/14', '/-1', '/x', '/4/4'):
+      self.assertEqual(ask(f'/suspect/1{path}')[0], 404)
+    sent = self._sent(1, self.ids[1], 'prediction', {})
+    self.assertEqual(ask('/decide', 'POST', sent)[0], 200)
+    wrong = pixels.WrongFile('the volume cannot be read', 'v', 'restore it')
+    with mock.patch.object(volumes, '_image', side_effect=wrong):
+      status, answer = ask('/suspect/1/8')
+    self.assertEqual(status, 500)
+    self.assertIn('cannot be read', answer['error'])
 
   def test_the_page_names_the_slices(self):
     _, _, review = self._open(2)

@@ -40,9 +40,9 @@ class Drawing {
     this.show(suspect, slice, false);
   }
 
-  // Shows another slice, once `leave` has ended what was going on.
+  // Shows another slice, once `pause` has ended what was going on.
   show(suspect, slice, isSame = true) {
-    this.leave();
+    this.pause();
     this.suspect = suspect;
     this.slice = slice;
     this.layer.mask = this.shownMask();
@@ -51,7 +51,7 @@ class Drawing {
   }
 
   // Ends a stroke, and takes no other one until a slice is shown.
-  leave() {
+  pause() {
     this.end();
     this.stopPolygon();
     this.isPenDown = this.isDragging = false;

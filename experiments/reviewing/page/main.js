@@ -131,7 +131,7 @@ function goTo(number) {
   }
   const at = index;
   const by = Math.sign(number - slices.at);
-  drawing.leave();
+  drawing.pause();
   slices.at = number;
   slices.describe();
   slices.loaded = load((suspect) => {
