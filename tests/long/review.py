@@ -161,7 +161,7 @@ def check_person(run, output, rng):
 
 def check_volumes(run, folder, rng):
   """Returns problems of a review of volumes, and of what it changes."""
-  output, port = folder / 'review3d', f'--port={review_servers.PORT}'
+  output, port = folder / 'review3d', f'--port={review_servers.PORT + 1}'
   server = _Server(run, output, port)
   problems, expected = [], {}
   try:

@@ -67,6 +67,15 @@ class VolumePerson(review_person.Person):
       by = {',': -1, '.': 1, 'PageUp': -1, 'PageDown': 1}[key]
       self.arrive(min(max(self.at + by, 0), len(self.volume) - 1))
 
+  @property
+  def way(self) -> int:
+    """Where there is more room among the slices: 1 or -1."""
+    return 1 if self.at < len(self.volume) // 2 else -1
+
+  def go(self, by: int) -> None:
+    """Goes to the next slice (1) or to the one before (-1) with its key."""
+    self.move('.' if by > 0 else ',')
+
   def wheel(self, by: int) -> None:
     """Turns the wheel by a notch over the picture."""
     x, y = np.mean([self.box[:2], self.box[2:]], axis=0)
@@ -97,12 +106,13 @@ class VolumePerson(review_person.Person):
 
 def few_slices(person: VolumePerson) -> review_person.Expected:
   """Draws in three slices; the others stay unlabelled."""
+  by = person.way
   person.stroke('b', 1)
-  person.move('.')
+  person.go(by)
   person.page.press('2')
   person.stroke('b', 2)
   person.page.press('1')
-  person.wheel(1)
+  person.wheel(by)
   points = person.points(3)
   person.page.press('g')
   for point in points:
@@ -128,7 +138,7 @@ def erased(person: VolumePerson) -> review_person.Expected:
   person.page.press('P')
   person.start('prediction')
   person.stroke('e', 0)
-  person.move('PageUp', 'PageUp')
+  person.move(*2 * ['PageDown' if person.way > 0 else 'PageUp'])
   person.stroke('e', 0)
   return person.wanted()
 
@@ -137,7 +147,7 @@ def inside_and_exact(person: VolumePerson) -> review_person.Expected:
   """Starts from the prediction inside; with x, the mask is exact."""
   person.page.press('I')
   person.start('inside')
-  person.move('.')
+  person.go(person.way)
   person.stroke('b', 1)
   person.page.press('x')
   return person.wanted(exact=True)
@@ -145,19 +155,19 @@ def inside_and_exact(person: VolumePerson) -> review_person.Expected:
 
 def undone(person: VolumePerson) -> review_person.Expected:
   """Takes strokes back in two slices, and a start from the annotation."""
-  first = person.at
+  first, by = person.at, person.way
   person.stroke('b', 1)
   before, drawn_in = person.volume.copy(), set(person.drawn_in)
-  person.move('.')
+  person.go(by)
   person.stroke('b', 1)
-  person.move('.')
+  person.go(by)
   person.page.press('W')
   person.stroke('e', 0)
   person.page.press('u', 'u')  # The eraser, and the start.
   person.page.press('u')  # The stroke of the slice before, which is shown.
-  person.arrive(first + 1)
+  person.arrive(first + by)
   person.base, person.volume, person.drawn_in = 'none', before, drawn_in
-  person.move(',')
+  person.go(-by)
   person.stroke('b', 1)
   return person.wanted()
 
@@ -188,7 +198,7 @@ def zoomed(person: VolumePerson) -> review_person.Expected:
   person.page.press('+')
   person.place()
   before = person.scale.copy()
-  person.move('.')
+  person.go(person.way)
   person.place()
   assert (person.scale == before).all(), (person.scale, before)
   person.stroke('b', 1)
@@ -199,7 +209,7 @@ def zoomed(person: VolumePerson) -> review_person.Expected:
 def slider(person: VolumePerson) -> review_person.Expected:
   """Moves the slider with its own keys, and draws with the letters' keys."""
   person.page.run("document.querySelector('#slices input').focus()")
-  by = -1 if person.at + 1 == len(person.volume) else 1
+  by = person.way
   person.page.press('ArrowRight' if by > 0 else 'ArrowLeft')
   person.arrive(person.at + by)
   person.stroke('b', 1)
@@ -207,7 +217,7 @@ def slider(person: VolumePerson) -> review_person.Expected:
 
 
 def prediction(person: VolumePerson) -> review_person.Expected:
-  person.move('.', '.')
+  person.go(person.way)
   person.page.press('p')
   return review_person.Expected(
       'mask', 'prediction', False, person.maps['prediction'])
