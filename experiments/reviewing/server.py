@@ -32,7 +32,7 @@ _PATH = re.compile(r'/suspect/(\d{1,9})(?:/(\d{1,9}))?')
 _TIMEOUT_S = 60  # For a request that stops halfway.
 # A decision without a mask, and a pixel of a mask at its worst: '255,1,'.
 _FEW_BYTES, _BYTES_PER_PIXEL = 1 << 14, 8
-# What is raised if a picture, a set or a prediction cannot be had.
+# What is raised if a picture, a set or a prediction cannot be read or made.
 _FAULTS = (pixels.WrongFile, OSError, ValueError, KeyError, binary.UserError,
            volume_maps.Stopped)
 _MOST_BYTES = 1 << 26  # Of a volume; drawn masks take far less than the worst.

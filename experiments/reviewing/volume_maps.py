@@ -128,7 +128,7 @@ class Predictions:
         found = self._predict_fn(waiting[0])
       except Stopped:
         return
-      except Exception as error:  # The thread goes on with the others.
+      except Exception as error:  # The others are predicted all the same.
         found = error
       with self._change:
         self._found[waiting[0]] = found
