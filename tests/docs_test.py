@@ -60,7 +60,7 @@ def _commands(page):
   """Yields the arguments of each `python -m` command of a page."""
   for block in _blocks(page, 'bash'):
     for line in block.replace('\\\n', ' ').split('\n'):
-      for command in re.split(r' && |; ', line):
+      for command in re.split(r' && |; | &$', line):
         args = shlex.split(command, comments=True)
         while args and re.fullmatch(r'[A-Z_]+=.*', args[0]):
           args = args[1:]  # Leave out an environment variable at the start.
