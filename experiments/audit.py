@@ -168,7 +168,7 @@ def main():
   evidence = evidence_lib.collect(run, learn_from=_LEARN_FROM.value)
   scores = ranking.score(evidence)
   summary = {'step': run.last.step} | files.summarize(
-      records, evidence, scores, run.last.history)
+      records, evidence, scores, run.history)
   if wants_order:
     suspects, chosen, line = _choose(
         records, evidence, scores, summary['faulty'])

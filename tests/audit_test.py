@@ -31,6 +31,7 @@ from experiments.auditing import report
 from experiments.building import pieces
 from experiments.reviewing import decisions
 from experiments.reviewing import suspects
+from experiments.saving import indicator_history
 from experiments.training import trainer
 from hybridseg import augmentation
 from hybridseg import losses
@@ -65,7 +66,7 @@ class RunTest(absltest.TestCase):
     evidence = evidence_lib.collect(run)
     scores = ranking.score(evidence)
     summary = files.summarize(
-        records, evidence, scores, run.last.history)
+        records, evidence, scores, run.history)
     path = os.path.join(self.workdir, name)
     files.write_table(
         path + '.csv', records, evidence, scores, np.ones(32))
@@ -119,8 +120,8 @@ class RunTest(absltest.TestCase):
   def test_without_history(self):
     records = self.run_.dataset.splits['train_weak']
     run = self._with_weak(records)
-    run = run._replace(last=run.last._replace(history={
-        'step': np.zeros(0, np.int64), 'indicators': np.zeros(0, np.float32)}))
+    run = run._replace(
+        history=indicator_history.History([], [].__getitem__))
     summary, table = self._audit(run, 'no_history')
     self.assertLen(table, 32)
     self.assertIn('no evaluation was kept', summary['weighting']['verdict'])

@@ -27,8 +27,7 @@ def _state(value=1.0, width=2):
 def _save(store, *steps, **kwargs):
   for step in steps:
     store.save(
-        step, _state(step), {'lines': [step]},
-        {'step': np.arange(step), 'x': np.float32([0.1])}, **kwargs)
+        step, _state(step), {'lines': [step]}, lambda: [{'step': 1}], **kwargs)
   store.wait()
 
 
@@ -47,8 +46,9 @@ class CheckpointsTest(absltest.TestCase):
     kernel = restored.state['params'][0]['kernel']
     np.testing.assert_array_equal(kernel, np.full((3, 2), 5, np.float32))
     self.assertEqual(restored.state['step'], 7)
-    self.assertEqual(restored.session, {'lines': [5]})
-    np.testing.assert_array_equal(restored.history['step'], np.arange(5))
+    self.assertEqual(restored.session, {
+        'lines': [5], 'indicator_history': [{'step': 1}]})
+    self.assertIsNone(restored.history)
     self.assertEqual(
         checkpoints.state_sha256(restored.state),
         checkpoints.state_sha256(_state(5)))
@@ -59,7 +59,7 @@ class CheckpointsTest(absltest.TestCase):
   def test_a_field_without_content_may_be_younger_than_the_checkpoint(self):
     old = collections.namedtuple('State', 'params step')
     new = collections.namedtuple('State', 'params step teachers')
-    self.store.save(3, old(**_state()), {}, {}, best_step=None)
+    self.store.save(3, old(**_state()), {}, list, best_step=None)
     self.store.wait()
     restored = self.store.restore(new(**_state(), teachers=None)).state
     self.assertIsInstance(restored, new)
@@ -77,13 +77,22 @@ class CheckpointsTest(absltest.TestCase):
     self.assertCountEqual(
         os.listdir(os.path.join(self.workdir, 'checkpoints')), ['4', '5'])
 
-  def test_state_may_change_after_saving_a_copy(self):
-    history = {'x': np.zeros(3)}
-    self.store.save(1, _state(), {}, history)
-    history['x'][:] = 1
+  def test_record_may_change_after_saving_a_copy(self):
+    record = {'lines': [1]}
+    self.store.save(1, _state(), record, list)
+    record['lines'].append(2)
     self.store.wait()
-    np.testing.assert_array_equal(
-        self.store.restore(_state()).history['x'], np.zeros(3))
+    self.assertEqual(self.store.restore(_state()).session, {
+        'lines': [1], 'indicator_history': []})
+
+  def test_without_its_history_no_checkpoint_is_written(self):
+    def fail():
+      raise OSError(errno.EIO, 'Input/output error')
+
+    self.store.save(1, _state(), {}, fail)
+    with self.assertRaisesRegex(binary.UserError, 'Cannot write checkpoint'):
+      self.store.wait()
+    self.assertEmpty(self.store.steps())
 
   def test_unfinished_ones_do_not_count_and_are_cleaned(self):
     _save(self.store, 1)
@@ -104,9 +113,9 @@ class CheckpointsTest(absltest.TestCase):
     self.assertNotIn('\n', str(caught.exception))
 
   def test_refuses_a_newer_format(self):
-    with mock.patch.object(checkpoint_files, '_FORMAT', 2):
+    with mock.patch.object(checkpoint_files, '_FORMAT', 3):
       _save(self.store, 3)
-    with self.assertRaisesRegex(binary.UserError, 'newer hybridseg.*format 2'):
+    with self.assertRaisesRegex(binary.UserError, 'newer hybridseg.*format 3'):
       self.store.restore(_state())
     self.assertEqual(self.store.steps(), [3])
 
@@ -145,7 +154,7 @@ class CheckpointsTest(absltest.TestCase):
     full = OSError(errno.ENOSPC, 'No space left on device')
     with mock.patch.object(
         checkpoint_files, 'write_manifest', side_effect=full):
-      self.store.save(2, _state(), {}, {})
+      self.store.save(2, _state(), {}, list)
       with self.assertRaises(binary.UserError) as caught:
         self.store.wait()
     message = str(caught.exception)
@@ -185,24 +194,24 @@ class VerifyTest(parameterized.TestCase):
     checkpoint_files.verify(self.folder, 2, ['run'])
     checkpoint_files.verify(self.folder, 2)
 
-  @parameterized.parameters('session.json', 'state/_METADATA', 'history.npz')
+  @parameterized.parameters('session.json', 'state/_METADATA', 'structure.json')
   def test_changed(self, name):
     self._change(name, lambda c: c[:-1] + bytes([c[-1] ^ 1]))
     self._assert_damaged(f'{name} was changed')
 
-  @parameterized.parameters('session.json', 'state/_METADATA', 'history.npz')
+  @parameterized.parameters('session.json', 'state/_METADATA', 'structure.json')
   def test_truncated(self, name):
     self._change(name, lambda c: c[:-1])
     self._assert_damaged(f'{name} has .* bytes, not')
 
   def test_missing_and_added(self):
     os.rename(
-        os.path.join(self.folder, 'history.npz'),
-        os.path.join(self.folder, 'other.npz'))
-    self._assert_damaged('history.npz is missing')
+        os.path.join(self.folder, 'structure.json'),
+        os.path.join(self.folder, 'unknown.json'))
+    self._assert_damaged('structure.json is missing')
 
   def test_added(self):
-    shutil.copy(os.path.join(self.folder, 'history.npz'),
+    shutil.copy(os.path.join(self.folder, 'structure.json'),
                 os.path.join(self.folder, 'state', 'x'))
     self._assert_damaged('state/x does not belong there')
 

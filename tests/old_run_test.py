@@ -99,17 +99,29 @@ class OldRunTest(absltest.TestCase):
     run = observer.open_run('run')
     records = evidence_lib.audited(run.dataset.splits['train_weak'])
     self.assertLen(records, 108)
+    with np.load('run/indicator_history.npz') as stored:
+      np.testing.assert_array_equal(run.history.steps, stored['step'])
+      np.testing.assert_array_equal([*run.history], stored['indicators'])
     scores = ranking.score(evidence_lib.collect(run))
     self.assertLen(ranking.rank(scores), 108)
 
   def test_resume(self):
     stored = self._stored()
+    with np.load('run/checkpoints/4/history.npz') as old:
+      steps, indicators = old['step'], old['indicators']
+    self.assertEqual(steps.tolist(), [4])
     shutil.rmtree('run/checkpoints/8')
     os.remove('run/metrics.json')
     results = trainer.train_and_evaluate(run_folder.read_config('run'), 'run')
     self.assertEqual(results['step'], 8)
     self.assertAlmostEqual(
         results['test']['dice'], stored['test']['dice'], places=2)
+    # The history has become files, of which the new checkpoint names both.
+    np.testing.assert_array_equal(
+        np.load('run/indicator_history/0000000004.npy'), indicators[0])
+    self.assertFalse(os.path.exists('run/indicator_history.npz'))
+    self.assertFalse(os.path.exists('run/checkpoints/8/history.npz'))
+    self.assertEqual(observer.open_run('run').history.steps.tolist(), [4, 8])
 
 
 if __name__ == '__main__':

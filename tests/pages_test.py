@@ -18,6 +18,7 @@ from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import pages
 from experiments.reports import plots
+from experiments.saving import indicator_history
 from tests import binaries
 from tests import html_pages
 from tests import synthetic_reports
@@ -151,8 +152,8 @@ class TrainReportTest(absltest.TestCase):
             'num_cases_counted': 10, 'per_class': {'lesion': {'dice': 0.5}}}},
         lines=[{'step': 1, 'strong_loss': 0.9, 'weak_loss': None},
                {'step': 4, 'val_dice': 0.5, 'indicator_mean': 0.7}],
-        history={'step': np.array([2, 4]),
-                 'indicators': np.stack([np.ones(num_weak), weights])},
+        history=indicator_history.History(
+            [2, 4], [np.ones(num_weak), weights].__getitem__),
         config={'input': {'data_dir': '<there>'}},
         sessions=[{'commit': 'abc', 'versions': {'jax': '1'}}],
         dataset=dataset, weights=weights)
@@ -213,10 +214,8 @@ class TrainReportTest(absltest.TestCase):
     self.assertNotIn('Least trusted of', text)
 
   def test_before_the_first_evaluation(self):
-    num_weak = 32
     text, _, _ = self.write(
-        lines=[], history={'step': np.zeros(0, np.int64),
-                           'indicators': np.zeros((0, num_weak))})
+        lines=[], history=indicator_history.History([], [].__getitem__))
     html_pages.assert_sound(self, text)
     self.assertNotIn('Curves', text)
 

@@ -49,23 +49,19 @@ class LogTest(absltest.TestCase):
     self.log.collect(3, {})
     self.assertEqual(self.log.skipped_in_a_row, 0)
 
-  def test_best_and_history(self):
+  def test_best(self):
     best = [
-        self.log.write_evaluation(step, dice, {'x': 0.5}, np.full(2, step))
+        self.log.write_evaluation(step, dice, {'x': 0.5})
         for step, dice in ((10, 0.5), (20, 0.4), (30, 0.5), (40, 0.6))]
     self.assertEqual(best, [True, False, False, True])
     self.assertEqual(self.log.best, {'step': 40, 'val_dice': 0.6})
     self.assertTrue(self.log.evaluated(30))
     self.assertFalse(self.log.evaluated(31))
-    history = self.log.history()
-    np.testing.assert_array_equal(history['step'], [10, 20, 30, 40])
-    np.testing.assert_array_equal(
-        history['indicators'], [[10, 10], [20, 20], [30, 30], [40, 40]])
 
   def test_nan_is_never_the_best(self):
     nan = float('nan')
     best = [
-        self.log.write_evaluation(step, dice, {}, np.zeros(2))
+        self.log.write_evaluation(step, dice, {})
         for step, dice in ((1, nan), (2, 0.1), (3, nan), (4, 0.2), (5, nan))]
     self.assertEqual(best, [False, True, False, True, False])
     self.assertEqual(self.log.best, {'step': 4, 'val_dice': 0.2})
@@ -77,15 +73,15 @@ class LogTest(absltest.TestCase):
   def test_nan_that_an_older_version_kept_is_forgotten(self):
     session = self.log.session() | {'best': {'step': 1, 'val_dice': np.nan}}
     session = json.loads(json.dumps(session))
-    self.log.restore(session, self.log.history())
+    self.log.restore(session)
     self.assertIsNone(self.log.best)
-    self.assertTrue(self.log.write_evaluation(2, 0.0, {}, np.zeros(2)))
+    self.assertTrue(self.log.write_evaluation(2, 0.0, {}))
     self.assertEqual(run_log.known_best(self.log.session()),
                      {'step': 2, 'val_dice': 0.0})
     self.assertIsNone(run_log.known_best({'best': None}))
 
   def test_warning_has_a_line_of_its_own(self):
-    self.log.write_evaluation(1, 0.3, {'x': 0.5}, np.zeros(2), 'collapsed')
+    self.log.write_evaluation(1, 0.3, {'x': 0.5}, 'collapsed')
     self.log.flush()
     self.assertEqual(self._lines(), [
         {'step': 1, 'val_dice': 0.3, 'x': 0.5},
@@ -93,16 +89,14 @@ class LogTest(absltest.TestCase):
 
   def test_restored_log_goes_on_with_the_same_bytes(self):
     self.log.collect(1, {'loss': 0.1})
-    self.log.write_evaluation(1, 0.3, {}, np.float32([0.1, 0.7]))
+    self.log.write_evaluation(1, 0.3, {})
     session = json.loads(json.dumps(self.log.session()))
     other = run_log.Log(self.workdir)
-    other.restore(session, self.log.history())
+    other.restore(session)
     for log in self.log, other:
       log.collect(2, {'loss': 0.2})
       log.report(2)
     self.assertEqual(other.session(), self.log.session())
-    np.testing.assert_array_equal(
-        other.history()['indicators'], self.log.history()['indicators'])
 
   def test_folder_that_is_gone_is_one_line(self):
     os.rmdir(self.workdir)

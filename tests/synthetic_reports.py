@@ -124,8 +124,9 @@ def write_audit(path: str, num_suspects: int, *, size: int = 128) -> None:
           {'By kind': groups, 'By annotator': groups},
           [kinds[i % len(kinds)] for i in range(2 * num_suspects)],
           [NAMES[0] if i % 9 == 0 else '' for i in range(2 * num_suspects)],
-          steps, history, {'share_at_0': (history == 0).mean(axis=1),
-                           'mean': history.mean(axis=1)}),
+          steps, history, np.arange(2 * num_suspects),
+          {'share_at_0': (history == 0).mean(axis=1),
+           'mean': history.mean(axis=1)}),
       suspects=suspects)
 
 

@@ -43,7 +43,7 @@ class TrainerTest(parameterized.TestCase):
     for name in ('config.json', 'run.json', 'log.jsonl', 'metrics.json',
                  'cases_val.csv', 'cases_test.csv', 'indicators.csv',
                  'curves.png', 'panel.png', 'indicators.png', 'timing.jsonl',
-                 'indicator_history.npz', 'report.html'):
+                 'indicator_history/0000000004.npy', 'report.html'):
       self.assertGreater(os.path.getsize(os.path.join(first, name)), 0, name)
     # With the same seed, all numbers are equal to the last digit.
     for name in ('metrics.json', 'log.jsonl', 'cases_test.csv',

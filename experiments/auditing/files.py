@@ -23,6 +23,7 @@ from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import ranking
 from experiments.building import class_indicators
 from experiments.building import input_pipeline
+from experiments.saving import indicator_history
 
 HEADER = (
     'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',
@@ -85,7 +86,7 @@ def summarize(
     records: Sequence[dict[str, Any]],
     evidence: evidence_lib.Evidence,
     scores: ranking.Scores,
-    history: Mapping[str, np.ndarray],
+    history: indicator_history.History,
 ) -> dict[str, Any]:
   """Returns the content of audit.json.
 
@@ -93,7 +94,7 @@ def summarize(
     records: audited records, in the order of the evidence.
     evidence: evidence on these records.
     scores: scores of these records.
-    history: `step` [T] and `indicators` [T, N] of all weak instances.
+    history: indicators of all weak instances at each evaluation.
   """
   texts = columns(records)
   summary = {
@@ -130,14 +131,14 @@ def _health(records, history, has_moved):
 
   The verdict states in words whether the weighting has collapsed.
   """
-  if not has_moved or not records or not len(history['step']):
+  if not has_moved or not records or not len(history):
     return {'verdict': 'no indicator has moved, or no evaluation was kept'}
   ids = input_pipeline.column(records, 'instance_id').astype(int)
   lines = [
       jax.device_get(indicators_lib.indicator_health(
           indicators_lib.init_indicators(len(ids))._replace(
               weights=weights[ids])))
-      for weights in history['indicators']]
+      for weights in history]
   health = {name: [float(line[name]) for line in lines] for name in lines[0]}
   effective = health['effective_share'][-1]
   verdict = f'{effective:.0%} of the annotations are effectively used'
@@ -145,7 +146,7 @@ def _health(records, history, has_moved):
     verdict = f'collapsed: only {verdict}'
   elif health['share_at_1'][-1] == 1:
     verdict = 'all indicators are 1: none was distrusted'
-  return {'step': history['step'].tolist(), **health, 'verdict': verdict}
+  return {'step': history.steps.tolist(), **health, 'verdict': verdict}
 
 
 def export_suspects(

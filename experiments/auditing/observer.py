@@ -16,13 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import binary
-from experiments.building import class_indicators
 from experiments.building import corrections
 from experiments.building import input_pipeline
 from experiments.building import parts as parts_lib
 from experiments.building import pieces
 from experiments.prediction import predictor
 from experiments.saving import checkpoints as checkpoints_lib
+from experiments.saving import indicator_history
 from experiments.saving import run_folder
 
 
@@ -33,6 +33,7 @@ class Run(NamedTuple):
     dataset: set of the run, with its records.
     data_dir: folder of the set.
     last: newest checkpoint of the run, with one indicator per instance.
+    history: indicators at each evaluation up to this checkpoint.
     observer: observer that applies the networks of the run.
     weights: the final indicators, float [N]; per class, float [N, K - 1].
   """
@@ -40,6 +41,7 @@ class Run(NamedTuple):
   dataset: input_pipeline.Dataset
   data_dir: str
   last: checkpoints_lib.Checkpoint
+  history: indicator_history.History
   observer: 'Observer'
   weights: np.ndarray
 
@@ -220,13 +222,12 @@ def open_run(workdir: str) -> Run:
   observer = Observer(
       network, method, num_classes=len(dataset.classes),
       batch_size=max(1, data.eval_batch_size))
+  history = indicator_history.read(workdir, last)
   indicators = last.state.indicators
-  last = last._replace(
-      history=class_indicators.history_of_instances(last.history),
-      state=last.state._replace(
-          indicators=indicators_lib.of_instances(indicators)))
-  return Run(
-      dataset, data.data_dir, last, observer, np.asarray(indicators.weights))
+  last = last._replace(state=last.state._replace(
+      indicators=indicators_lib.of_instances(indicators)))
+  return Run(dataset, data.data_dir, last, history, observer,
+             np.asarray(indicators.weights))
 
 
 def pictures(

@@ -57,7 +57,6 @@ def write(
            'alignment': pages.harm_map(picture.alignment_map)})
       for place, (n, picture) in enumerate(
           zip(first, shown, strict=True), start=1)]
-  history = run.last.history
   pages.write_audit_report(
       path,
       title=f'{run.dataset.name}: audit of '
@@ -67,9 +66,7 @@ def write(
           facts=_facts(summary), tables=_tables(summary),
           kinds=texts['kind'].tolist(),
           faults=texts['fault'].tolist() if any(texts['fault']) else [],
-          steps=history['step'],
-          # Without any evaluation, the history has the shape (0,).
-          history=history['indicators'].reshape(-1, len(weights))[:, ids],
+          steps=run.history.steps, history=run.history, rows=ids,
           health={k: v for k, v in summary['weighting'].items()
                   if k not in ('step', 'verdict')}),
       suspects=suspects)

@@ -3,8 +3,7 @@
 With `weighting.per_class`, a run has indicators [N, K - 1] instead of [N].
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -33,16 +32,3 @@ def of_instances(weights: np.ndarray) -> np.ndarray:
       float [N, K - 1], the mean over the classes is taken.
   """
   return weights if np.ndim(weights) == 1 else np.mean(weights, axis=-1)
-
-
-def history_of_instances(history: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """Returns the history of a run with one indicator per instance.
-
-  Args:
-    history: `step` [T] and `indicators` [T, N], or [T, N, K - 1], of which the
-      mean over the classes is taken.
-  """
-  indicators = history['indicators']
-  if indicators.ndim == 3:
-    indicators = indicators.mean(-1)
-  return {**history, 'indicators': indicators}

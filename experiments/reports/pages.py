@@ -19,6 +19,7 @@ from experiments.reports import blocks
 from experiments.reports import first_screen
 from experiments.reports import sections
 from experiments.saving import session as session_lib
+from experiments.saving import indicator_history
 
 _SHOWN = ('dice', 'iou', 'hd95')  # Metrics of each case of a training report.
 _ALIGNMENT = (
@@ -37,7 +38,8 @@ class AuditSummary(NamedTuple):
     faults: planted fault of each instance, [N], '' if none; [] if none is
       known.
     steps: steps at which `history` and `health` were recorded, int [T].
-    history: indicators of all instances at these steps, float [T, N].
+    history: indicators of all weak instances at these steps, T times float [M].
+    rows: which of them the N instances have, int [N].
     health: maps the name of each statistic of the indicators, such as their
       mean, to its values at these steps, [T].
   """
@@ -47,7 +49,8 @@ class AuditSummary(NamedTuple):
   kinds: Sequence[str]
   faults: Sequence[str]
   steps: np.ndarray
-  history: np.ndarray
+  history: Sequence[np.ndarray]
+  rows: np.ndarray
   health: Mapping[str, Sequence[float]]
 
 
@@ -57,7 +60,7 @@ class TrainedRun(NamedTuple):
   Attributes:
     results: content of metrics.json.
     lines: lines of log.jsonl.
-    history: `step` [T] and `indicators` [T, N] of `run_log.Log.history`.
+    history: indicators of all weak instances at each evaluation.
     config: config of the run, as nested dicts.
     sessions: the sessions that run.json lists.
     dataset: the set that the run was trained on.
@@ -66,7 +69,7 @@ class TrainedRun(NamedTuple):
 
   results: Mapping[str, Any]
   lines: Sequence[Mapping[str, Any]]
-  history: Mapping[str, np.ndarray]
+  history: indicator_history.History
   config: Mapping[str, Any]
   sessions: Sequence[Mapping[str, Any]]
   dataset: input_pipeline.Dataset
@@ -121,8 +124,8 @@ def write_train_report(
           sections.section('Curves', sections.curves(run.lines)),
           sections.section('Indicators', html_plots.side_by_side(
               *sections.indicator_plots(
-                  run.history['step'], run.history['indicators'][:, ids],
-                  _kinds(weak_records), faults),
+                  run.history.steps, run.history, ids, _kinds(weak_records),
+                  faults),
               sections.quality_plot(weights[ids], column('quality'), faults))),
           *_case_sections(ranked, 'cases_test.csv lists all.'),
           sections.section(
@@ -197,7 +200,8 @@ def write_audit_report(
       sections.section('Groups', sections.lines_tables(summary.tables)),
       sections.section('Indicators', html_plots.side_by_side(
           *sections.indicator_plots(
-              summary.steps, summary.history, summary.kinds, summary.faults),
+              summary.steps, summary.history, summary.rows, summary.kinds,
+              summary.faults),
           html_plots.lines(
               'Health of the indicators',
               {blocks.words(n): (summary.steps, v)

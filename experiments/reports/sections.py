@@ -25,6 +25,7 @@ _GALLERY_BYTES = 1_200_000
 _LIST_SIDE, _GALLERY_SIDE = 160, 256  # Longest sides of pictures, in pixels.
 _MAX_CASES = 1000  # Limit per list: more pictures would take too many bytes.
 NUM_GALLERY = 6  # Cases per gallery.
+_MAX_ROWS = 10_000  # Rows of a map before it is drawn.
 _MAX_GROUPS = 6  # Largest number of groups that one plot shows.
 
 
@@ -154,7 +155,8 @@ def curves(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def indicator_plots(
     steps: np.ndarray,
-    history: np.ndarray,
+    history: Sequence[np.ndarray],
+    rows: np.ndarray,
     kinds: Sequence[str],
     faults: Sequence[str],
 ) -> list[str]:
@@ -162,7 +164,8 @@ def indicator_plots(
 
   Args:
     steps: steps at which the run was evaluated, int [T].
-    history: indicators at these steps, float [T, N].
+    history: indicators of all weak instances at these steps, T times float [M].
+    rows: which of them the N instances have, int [N].
     kinds: kind of each instance, [N].
     faults: planted fault of each instance, [N], '' if none; [] if none is
       known.
@@ -172,33 +175,45 @@ def indicator_plots(
   """
   if not len(steps) or not len(kinds):
     return []
+  final = history[-1][rows]
   hist = lambda title, names: html_plots.histogram(
-      title, {n: history[-1][rows] for n, rows in _groups(names).items()},
+      title, {n: final[of_name] for n, of_name in _groups(names).items()},
       x_label='indicator', y_label='instances', x_range=(0, 1))
-  figures = [hist('Final indicators by kind', [blocks.words(k) for k in kinds])]
+  kinds = [blocks.words(k) for k in kinds]
+  figures = [hist('Final indicators by kind', kinds)]
   if any(faults):
     figures.append(hist('Final indicators by planted fault', _named(faults)))
   if len(steps) > 1:
+    groups = _groups(kinds)
+    means = [[indicators[rows[of_name]].mean() for of_name in groups.values()]
+             for indicators in history]
     figures += [
         html_plots.lines(
             'Mean indicator by kind',
-            {n: (steps, history[:, rows].mean(axis=1))
-             for n, rows in _groups([blocks.words(k) for k in kinds]).items()},
+            {n: (steps, values) for n, values in zip(
+                groups, np.transpose(means), strict=True)},
             x_label='step', y_range=(0, 1)),
-        _history_map(np.asarray(steps), np.asarray(history))]
+        _history_map(
+            np.asarray(steps), history, rows[np.argsort(final, kind='stable')])]
   return figures
 
 
-def _history_map(steps, history):
+def _history_map(steps, history, rows):
+  """Draws indicators over time; `rows` is in the order of the final ones."""
   # Each column of the map shows the evaluation that is nearest to its step.
   grid = np.linspace(steps[0], steps[-1], min(4 * len(steps), 200))
   nearest = np.abs(steps[:, None] - grid).argmin(axis=0)
-  order = np.argsort(history[-1], kind='stable')
+  # Neighbours are averaged at once, to hold few of the numbers in memory.
+  starts = np.linspace(
+      0, len(rows), min(len(rows), _MAX_ROWS), endpoint=False).astype(int)
+  sizes = np.diff(starts, append=len(rows))
+  columns = {i: np.add.reduceat(history[i][rows], starts) / sizes
+             for i in set(nearest.tolist())}
   return html_plots.heat_map(
       'Indicators over time, each row an instance',
-      history[nearest][:, order].T, x_label='step',
+      np.transpose([columns[i] for i in nearest.tolist()]), x_label='step',
       y_label='instances, by final indicator', x_range=(steps[0], steps[-1]),
-      y_range=(0, len(order)))
+      y_range=(0, len(rows)))
 
 
 def quality_plot(

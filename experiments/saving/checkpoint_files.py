@@ -10,7 +10,8 @@ from data_prep.shared import whole_file
 from experiments import binary
 from experiments.saving import run_schema
 
-_FORMAT = 1
+_FORMAT = 2
+_READABLE = (1, 2)  # Format 1 holds the history of the indicators.
 _MANIFEST = 'manifest.json'
 _FIELDS = {'format': int, 'step': int, 'run_id': str, 'files': dict}
 
@@ -53,7 +54,7 @@ def verify(folder: str, step: int, run_ids: Collection[str] = ()) -> None:
         f'{folder} was written by a newer hybridseg (format '
         f'{manifest["format"]}, this one reads {_FORMAT}): update hybridseg, '
         'or use another workdir.')
-  if manifest['format'] != _FORMAT:
+  if manifest['format'] not in _READABLE:
     raise Damaged(f'{_MANIFEST} has format {manifest["format"]}, not {_FORMAT}')
   if manifest['step'] != step:
     raise Damaged(f'it was written as step {manifest["step"]}')

@@ -1,9 +1,10 @@
 """Writes checkpoints atomically, and verifies them when they are read.
 
 A checkpoint is a folder checkpoints/STEP. It holds the state (Orbax), the run's
-record up to that step (session.json, history.npz), and manifest.json. The
-manifest is written last. It lists the size and sha256 of every other file, the
-step and the run, and a sha256 of itself.
+record up to that step (session.json), and manifest.json. The manifest is
+written last. It lists the size and sha256 of every other file, the step and the
+run, and a sha256 of itself. The indicators at earlier evaluations lie in files
+of their own, which session.json names: see `indicator_history`.
 
 The folder is written under another name and renamed when it is complete. A
 folder that is named after a step was therefore complete at first. If it is
@@ -11,7 +12,7 @@ damaged later, it no longer matches its manifest, and an older checkpoint is
 used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import errno
 import functools
 import hashlib
@@ -41,14 +42,15 @@ class Checkpoint(NamedTuple):
   Attributes:
     step: number of updates done.
     state: the state that was passed to `save`, as NumPy arrays.
-    session: the part of the run's record that can be stored as JSON.
-    history: the arrays of the run's record, by name.
+    session: the run's record.
+    history: the indicators at all evaluations, if an older version wrote the
+      checkpoint: `step` [T] and `indicators` [T, N]; otherwise None.
   """
 
   step: int
   state: Any
   session: dict[str, Any]
-  history: dict[str, np.ndarray]
+  history: dict[str, np.ndarray] | None
 
 
 def state_sha256(state: Any) -> str:
@@ -107,7 +109,7 @@ class Checkpoints:
       step: int,
       state: Any,
       session: dict[str, Any],
-      history: dict[str, np.ndarray],
+      history: Callable[[], list[dict[str, Any]]],
       *,
       best_step: int | None = None,
   ) -> None:
@@ -117,9 +119,9 @@ class Checkpoints:
       step: number of updates done. If this step already has a checkpoint, that
         one is kept, and nothing is written.
       state: pytree of NumPy arrays, which the caller must not change any more.
-      session: the part of the run's record that can be stored as JSON; it is
-        copied.
-      history: the arrays of the run's record, by name; they are copied.
+      session: the run's record, which can be stored as JSON; it is copied.
+      history: value of `indicator_history.Recorder.files`, which is called in
+        the background.
       best_step: step of the best evaluation. Its checkpoint is not deleted,
         even if it is old.
 
@@ -130,7 +132,6 @@ class Checkpoints:
     if step in self.steps():
       return
     session = json.dumps(session)
-    history = {name: np.array(value) for name, value in history.items()}
     self._thread = threading.Thread(
         target=self._write, args=(step, state, session, history, best_step))
     self._thread.start()
@@ -145,12 +146,12 @@ class Checkpoints:
       _orbax().save(
           os.path.join(unfinished, 'state'),
           args=ocp.args.StandardSave(_held(state)))
+      # Without the files that it names, the checkpoint would be of no use.
+      session = json.dumps(
+          json.loads(session) | {'indicator_history': history()})
       checkpoint_files.write_file(unfinished, 'session.json', session.encode())
       checkpoint_files.write_file(
           unfinished, 'structure.json', json.dumps(structure(state)).encode())
-      with open(os.path.join(unfinished, 'history.npz'), 'wb') as f:
-        np.savez(f, **history)
-        whole_file.sync(f)
       checkpoint_files.write_manifest(unfinished, step, self._run_id)
       os.rename(unfinished, os.path.join(self._folder, str(step)))
       whole_file.sync_folder(self._folder)
@@ -265,8 +266,10 @@ class Checkpoints:
       if hasattr(state, '_replace'):
         restored = state._replace(**restored)
       session = _read_json(folder, 'session.json')
-      with np.load(os.path.join(folder, 'history.npz')) as arrays:
-        history = dict(arrays)
+      path, history = os.path.join(folder, 'history.npz'), None
+      if os.path.exists(path):
+        with np.load(path) as arrays:
+          history = dict(arrays)
     except binary.UserError:
       raise
     except Exception as e:  # With a forged manifest, any error may occur.

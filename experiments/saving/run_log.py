@@ -52,7 +52,7 @@ def known_best(session: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class Log:
-  """The record of a run: the lines of log.jsonl, and the indicators over time.
+  """The record of a run: the lines of log.jsonl, and its best evaluation.
 
   Each checkpoint contains this record. Nothing in it depends on the time of day
   or on how often the run was stopped, so that a resumed run writes the same
@@ -68,34 +68,22 @@ class Log:
 
   def __init__(self, workdir: str):
     self._path = os.path.join(workdir, 'log.jsonl')
-    self._history_path = os.path.join(workdir, 'indicator_history.npz')
     self.lines = []
     self.best = None
     self.skipped_in_a_row = 0
     self.on_line = None
     self._pending = []  # The metrics of each step since the last line.
-    self._history = []  # Pairs of a step and the indicators after it.
 
-  def restore(
-      self, session: dict[str, Any], history: dict[str, np.ndarray]
-  ) -> None:
+  def restore(self, session: dict[str, Any]) -> None:
     """Restores the record from a checkpoint.
 
     Args:
       session: the value that the method `session` returned.
-      history: the value that the method `history` returned.
     """
     run_schema.check(session, _RECORD, 'session.json of the checkpoint')
     self.lines, self.best = session['lines'], known_best(session)
     self.skipped_in_a_row = session['skipped_in_a_row']
     self._pending = session['pending']
-    try:
-      self._history = list(
-          zip(history['step'].tolist(), history['indicators'], strict=True))
-    except (KeyError, TypeError, ValueError) as e:
-      raise binary.UserError(
-          'history.npz of the checkpoint is not as a run writes it: move the '
-          'checkpoint away to use the one before.') from e
 
   def session(self) -> dict[str, Any]:
     """Returns the part of the record that can be stored as JSON."""
@@ -104,19 +92,6 @@ class Log:
         'pending': self._pending,
         'best': self.best,
         'skipped_in_a_row': self.skipped_in_a_row,
-    }
-
-  def history(self) -> dict[str, np.ndarray]:
-    """Returns the indicators at each of T evaluations, as named arrays.
-
-    The arrays are 'indicators', [T, N], and 'step', the step of each
-    evaluation, [T].
-    """
-    steps = [step for step, _ in self._history]
-    indicators = [weights for _, weights in self._history]
-    return {
-        'step': np.array(steps, np.int64),
-        'indicators': np.array(indicators, np.float32),
     }
 
   def collect(
@@ -181,10 +156,9 @@ class Log:
       step: int,
       val_dice: float,
       health: dict[str, float],
-      indicators: np.ndarray,
       warning: str = '',
   ) -> bool:
-    """Appends a line about an evaluation, and keeps its indicators.
+    """Appends a line about an evaluation.
 
     Args:
       step: number of updates done.
@@ -192,7 +166,6 @@ class Log:
         case that counts. Such an evaluation is never the best, and the log
         shows null for it.
       health: statistics of the indicators, by name, such as `indicator_mean`.
-      indicators: indicators at that step, [N].
       warning: warning to write as a second line; '' if there is none.
 
     Returns:
@@ -202,7 +175,6 @@ class Log:
     self.write(step, {'val_dice': val_dice if known else None, **health})
     if warning:
       self.write(step, {'warning': warning})
-    self._history.append((step, np.array(indicators)))
     if known and (
         self.best is None or val_dice > self.best['val_dice']):
       self.best = {'step': step, 'val_dice': val_dice}
@@ -210,7 +182,7 @@ class Log:
     return False
 
   def flush(self) -> None:
-    """Writes log.jsonl and indicator_history.npz, each atomically.
+    """Writes log.jsonl atomically.
 
     Raises:
       binary.UserError: if the folder cannot be written.
@@ -218,8 +190,6 @@ class Log:
     try:
       with whole_file.open_whole(self._path, encoding='utf-8') as f:
         f.writelines(json.dumps(line) + '\n' for line in self.lines)
-      with whole_file.open_whole(self._history_path, 'wb') as f:
-        np.savez(f, **self.history())
     except OSError as e:
       raise binary.UserError(
           f'Cannot write {self._path}: '

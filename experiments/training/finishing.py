@@ -12,7 +12,6 @@ from hybridseg import train_step as train_step_lib
 import numpy as np
 
 from experiments import binary
-from experiments.building import class_indicators
 from experiments.building import input_pipeline
 from experiments.evaluation import indicator_table
 from experiments.evaluation import scoring
@@ -182,7 +181,7 @@ def _write_report(session, outcome):
       number=200 if dataset.plan is None else 12)
   run = pages.TrainedRun(
       results=outcome.results, lines=session.log.lines,
-      history=class_indicators.history_of_instances(session.log.history()),
+      history=session.history.history(),
       config=run_folder.read_config(session.workdir).to_dict(),
       sessions=run_folder.read_sessions(session.workdir), dataset=dataset,
       weights=weights)

@@ -26,6 +26,7 @@ from experiments.building import volume_set
 from experiments.evaluation import scoring
 from experiments.evaluation import volume_evaluation
 from experiments.saving import checkpoints as checkpoints_lib
+from experiments.saving import indicator_history
 from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.saving import run_log
@@ -52,7 +53,8 @@ class Session(NamedTuple):
       a `volume_evaluation.Evaluator`.
     move_indicators: function from `indicator_pass.make`.
     checkpoints: checkpoints of the run.
-    log: content of log.jsonl, and the history of the indicators.
+    log: content of log.jsonl.
+    history: writes the indicators at each evaluation.
     progress: reports the progress on the terminal and in timing.jsonl.
     is_primary: whether this process is the one that writes files.
   """
@@ -67,6 +69,7 @@ class Session(NamedTuple):
   move_indicators: Callable[..., Any]
   checkpoints: checkpoints_lib.Checkpoints
   log: run_log.Log
+  history: indicator_history.Recorder
   progress: run_log.Progress
   is_primary: bool
 
@@ -146,15 +149,18 @@ def open_session(
     state = warm_start.start_from(state, earlier)
     state = kept_annotations.start_from(state, kept)
     log, step = run_log.Log(workdir), 0
+    history = indicator_history.Recorder(workdir)
     restored = checkpoints.restore(state, set_aside=is_primary)
     if restored is not None:
       state, step = restored.state, restored.step
-      log.restore(restored.session, restored.history)
+      log.restore(restored.session)
       if is_primary:
         print(f'Resuming {workdir} at step {step}.', flush=True)
         for change in changes:
           if change.name == 'train_steps':
             print(resuming.joint(change, config.optimizer, step), flush=True)
+    if is_primary:
+      history.resume(restored)
 
     feature_cache.prepare(
         batches, parts.network.encode_fn, state.params[0],
@@ -178,6 +184,7 @@ def open_session(
             trained, data, method.weighting, parts),
         checkpoints=checkpoints,
         log=log,
+        history=history,
         progress=run_log.Progress(
             workdir, schedule.train_steps,
             images_per_step=data.strong_batch_size

@@ -34,7 +34,7 @@ def train_and_evaluate(
 
   Writes to `workdir`: config.json, run.json (versions, commit, devices),
   log.jsonl, timing.jsonl, metrics.json, cases_test.csv, indicators.csv,
-  indicator_history.npz, checkpoints/, curves.png, panel.png, indicators.png,
+  indicator_history/, checkpoints/, curves.png, panel.png, indicators.png,
   report.html; with `supervision.refine`, also first/ and refined/.
 
   Args:
@@ -237,9 +237,9 @@ def _evaluate(session, state, step):
   indicators = parallel.to_host(state.indicators)
   health = _health(indicators)
   warning = run_log.collapse_warning(health)
-  is_best = session.log.write_evaluation(
-      step, dice, health, indicators.weights, warning)
+  is_best = session.log.write_evaluation(step, dice, health, warning)
   if session.is_primary:
+    session.history.add(step, indicators.weights)
     session.progress.note(step, f'val Dice {dice:.3f}')
     if warning:
       session.progress.note(step, f'WARNING: {warning}')
@@ -252,7 +252,7 @@ def _write_checkpoint(session, state, step):
   log = session.log
   log.flush()
   session.checkpoints.save(
-      step, parallel.to_host(state), log.session(), log.history(),
+      step, parallel.to_host(state), log.session(), session.history.files(),
       best_step=log.best['step'] if log.best else None)
 
 

@@ -11,6 +11,7 @@ any error other than a refusal of one line.
 
 from collections.abc import Callable, Iterator
 import contextlib
+import hashlib
 import io
 import json
 import math
@@ -31,6 +32,7 @@ from experiments.building import pieces
 from experiments.exporting import model_card
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import checkpoint_files
+from experiments.saving import indicator_history
 from experiments.saving import run_folder
 from experiments.saving import run_log
 from experiments.saving import run_schema
@@ -205,6 +207,26 @@ def _in_checkpoints(name, content):
   return spoil
 
 
+def _histories(content):
+  """Returns a function that replaces the indicators of every evaluation."""
+
+  def spoil(folder):
+    for path in (folder / 'indicator_history').iterdir():
+      path.write_bytes(content)
+
+  return spoil
+
+
+def _forge_histories(folder):
+  """Replaces them by text, and the hashes of them in every checkpoint."""
+  _histories(b'0.5')(folder)
+  for path in (folder / 'checkpoints').glob('*/session.json'):
+    session = json.loads(path.read_text('utf-8'))
+    for file in session['indicator_history']:
+      file['sha256'] = hashlib.sha256(b'0.5').hexdigest()
+    _in_checkpoints('session.json', json.dumps(session).encode())(folder)
+
+
 # The same for damaged checkpoints. These cases need a run that was really
 # trained, since no other run has checkpoints.
 CHECKPOINT_CASES: dict[str, Callable[[pathlib.Path], Any]] = {
@@ -226,6 +248,13 @@ CHECKPOINT_CASES: dict[str, Callable[[pathlib.Path], Any]] = {
     'session with a strange best': _in_checkpoints(
         'session.json', b'{"best": {"step": "x"}, "lines": 3}'),
     'history is no archive': _in_checkpoints('history.npz', b'PK'),
+    'session without a history': _in_checkpoints(
+        'session.json', b'{"best": null, "lines": [], "pending": [], '
+        b'"skipped_in_a_row": 0}'),
+    'no indicators over time': lambda folder: shutil.rmtree(
+        folder / 'indicator_history'),
+    'indicators over time are text': _histories(b'0.5'),
+    'forged indicators over time': _forge_histories,
     'state is not of Orbax': _in_checkpoints('state/_METADATA', b'{}'),
     'metrics.json is a list': _text('metrics.json', '[]'),
     'metrics.json without a sha256': _edit(
@@ -256,7 +285,8 @@ def _resume(folder):
       folder, config, dataset, step=max(store.steps(), default=0))
   built = parts.build_network(dataset, *pieces.unpack(config)[1:])
   restored = predictor_lib.restore(folder, dataset, built)
-  run_log.Log(folder).restore(restored.session, restored.history)
+  run_log.Log(folder).restore(restored.session)
+  indicator_history.Recorder(folder).resume(restored)
 
 
 # Maps the names of binaries to a function that opens a run in the same way.
