@@ -9,6 +9,7 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
+from experiments.building import index_shuffle
 from experiments.building import input_pipeline
 from tests import tiny
 
@@ -66,6 +67,29 @@ class InputPipelineTest(absltest.TestCase):
     for ids in passes:
       np.testing.assert_array_equal(np.sort(ids), np.arange(32))
     self.assertFalse(np.array_equal(*passes))
+
+  def test_order_never_changes(self):
+    # A resumed run must go on with the images that an uninterrupted one sees.
+    def order(number):
+      splits = {'train_strong': range(7), 'train_weak': range(number)}
+      return input_pipeline.orders(input_pipeline.Dataset(
+          'x', ('a', 'b'), (1, 1, 1), splits, 'f'), 3, 4, seed=5)
+
+    small, large = order(20), order(10**9)
+    self.assertEqual(
+        [small['weak'][i].tolist() for i in (0, 1, 5)],
+        [[5, 11, 19, 3], [6, 15, 4, 1], [14, 5, 12, 18]])
+    self.assertEqual(
+        [small['strong'][i].tolist() for i in range(3)],
+        [[5, 6, 1], [3, 2, 4], [5, 0, 1]])
+    # A permutation of so many rows would take 8 GB. The first and the last
+    # batch of an epoch, and the first one of the next, cost the same.
+    last = 10**9 // 4 - 1
+    np.testing.assert_array_equal(
+        [large['weak'][i] for i in (0, last, last + 1)],
+        [index_shuffle.shuffle(
+            np.arange(first, first + 4), number=10**9, seed=11, epoch=epoch)
+         for first, epoch in ((0, 0), (4 * last, 0), (0, 1))])
 
   def test_every_weak_image_once_to_move_indicators(self):
     records = input_pipeline.load_dataset(tiny.data_dir()).splits['train_weak']

@@ -15,10 +15,13 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
+from experiments.building import index_shuffle
 
 # Splits up to this size are decoded once and kept in memory; larger ones are
 # read from disk, record by record.
 _MAX_IN_MEMORY_BYTES = 4 << 30
+# Larger splits are shuffled by `index_shuffle`, which mixes them better.
+_MOST_OF_GRAIN = 1_000_000
 _SPLITS = ('train_strong', 'train_weak', 'val', 'test')
 # Maps each value of `input.weak_labels` to the feature of a record that holds
 # the label map from which a weak image is learnt.
@@ -243,6 +246,8 @@ def _order(dataset, role, batch_size, seed):
         f'input.{role}_batch_size is {batch_size}, but {dataset.name} has '
         f'{grammar.counted(number, f"{role} training instance")}: '
         f'{_batch_fix(role, number)}.')
+  if number > _MOST_OF_GRAIN:
+    return index_shuffle.Batches(number, batch_size, seed)
   return grain.MapDataset.range(number).shuffle(seed=seed).batch(
       batch_size, drop_remainder=True).repeat()
 
