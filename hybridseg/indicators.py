@@ -152,9 +152,10 @@ def update_indicators(
     return state
   slopes = masking.widen(slopes)
   dtype = slopes.dtype
-  total = jnp.zeros(state.weights.shape, dtype).at[rows].add(
-      slopes, mode='drop')
-  slopes = total.at[rows].get(mode='fill')
+  # Add up the slopes of an instance where it occurs first. A table of all sums,
+  # [N], would cost more than the step itself if N is 10 million.
+  first = jnp.argmax(rows[:, None] == rows[None, :], axis=1)
+  slopes = jnp.zeros_like(slopes).at[first].add(slopes)[first]
   old = state.weights.at[rows].get(mode='fill')
   moved = jnp.clip(old.astype(dtype) - learning_rate * slopes, 0.0, 1.0)
   # An indicator that is already infinite stays infinite, so that the training
@@ -167,6 +168,57 @@ def update_indicators(
       num_updates=state.num_updates.at[rows].set(
           counts + is_sound.astype(counts.dtype), mode='drop'),
   )
+
+
+def gather_rows(
+    state: IndicatorState,
+    instance_ids: jax.Array,
+    *,
+    axis_name: mapped_axis.AxisName = None,
+) -> IndicatorState:
+  """Returns the rows of the table that a batch may have changed.
+
+  Args:
+    state: indicators of all weak instances of the set.
+    instance_ids: ids of the batch, int [B], which are gathered over all shards.
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    A state of one row per id of the global batch; 0 for an id without a row.
+  """
+  rows = guards.gather_rows(
+      _rows(instance_ids, len(state.weights)), axis_name=axis_name)
+  if not state.weights.size:
+    return state
+  return IndicatorState(
+      *(x.at[rows].get(mode='fill', fill_value=0) for x in state))
+
+
+def put_rows(
+    state: IndicatorState,
+    instance_ids: jax.Array,
+    found: IndicatorState,
+    *,
+    axis_name: mapped_axis.AxisName = None,
+) -> IndicatorState:
+  """Replaces rows of the table: the inverse of `gather_rows`.
+
+  Args:
+    state: indicators of all weak instances of the set.
+    instance_ids: ids of the batch, int [B].
+    found: the new rows, in the form that `gather_rows` returns.
+    axis_name: mapped axis over which the batch is sharded, or None.
+
+  Returns:
+    The new state; an id without a row has no effect.
+  """
+  rows = guards.gather_rows(
+      _rows(instance_ids, len(state.weights)), axis_name=axis_name)
+  if not state.weights.size:
+    return state
+  return IndicatorState(
+      *(x.at[rows].set(new, mode='drop')
+        for x, new in zip(state, found, strict=True)))
 
 
 def of_instances(state: IndicatorState) -> IndicatorState:

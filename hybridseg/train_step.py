@@ -9,6 +9,7 @@ import optax
 
 from hybridseg import co_regularization
 from hybridseg import guards
+from hybridseg import indicators as indicators_lib
 from hybridseg import inference
 from hybridseg import losses as losses_lib
 from hybridseg import mapped_axis
@@ -261,16 +262,28 @@ def _guarded(state, new, terms, weighed, batch, axis_name):
   counters change.
   """
   metrics = {f'{t.name}_loss': t.loss for t in terms}
+  # A step changes no other rows of the table, which may have millions.
+  rows, new_rows = (
+      indicators_lib.gather_rows(
+          s.indicators, batch.weak.instance_id, axis_name=axis_name)
+      for s in (state, new))
   if weighed is not None:
     metrics['mean_weight'] = mapped_axis.pmean(
         jnp.mean(weighed.weights), axis_name)
   nonfinite = _nonfinite(
-      state, new, terms, weighed, metrics.get('mean_weight'), axis_name)
+      new, (rows.weights, new_rows.weights, metrics.get('mean_weight')), terms,
+      weighed, axis_name)
   ok = ~jnp.any(jnp.stack(list(nonfinite.values())))
-  state = guards.select(ok, new, state)
+  indicators = new.indicators
+  if indicators is not state.indicators:
+    indicators = indicators_lib.put_rows(
+        indicators, batch.weak.instance_id, guards.select(ok, new_rows, rows),
+        axis_name=axis_name)
+  state = guards.select(
+      ok, new._replace(indicators=None), state._replace(indicators=None)
+  )._replace(indicators=indicators)
   skipped = 1 - ok.astype(jnp.int32)
   metrics |= {
-      'mean_indicator': jnp.mean(state.indicators.weights),
       'skipped': skipped.astype(jnp.float32),
       'nonfinite': {
           'terms': nonfinite,
@@ -284,11 +297,12 @@ def _guarded(state, new, terms, weighed, batch, axis_name):
   return state, metrics
 
 
-def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
+def _nonfinite(new, indicators, terms, weighed, axis_name):
   """Returns which parts of the step are not finite, by name, bool [] each.
 
-  The results are the same on all devices; otherwise, the states of the devices
-  would diverge.
+  Old indicators are among those to check, because clipping turns an infinity
+  into a finite number. The results are the same on all devices; otherwise, the
+  states of the devices would diverge.
   """
   checked = {}
   for term in terms_lib.learnt(terms):
@@ -297,10 +311,7 @@ def _nonfinite(state, new, terms, weighed, mean_weight, axis_name):
       checked[f'{term.name}_grad_{i}'] = grads
   checked['update'] = (
       new.params, new.opt_states, new.teachers, new.weight_net)
-  # Check the old indicators, too: clipping turns an infinity into a finite
-  # number.
-  checked['indicator'] = (
-      state.indicators.weights, new.indicators.weights, mean_weight)
+  checked['indicator'] = indicators
   nonfinite = {n: ~guards.all_finite(tree) for n, tree in checked.items()}
   if weighed is not None and weighed.is_bad is not None:
     nonfinite['alignment'] = jnp.any(

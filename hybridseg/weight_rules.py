@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from hybridseg import indicators as indicators_lib
 from hybridseg import mapped_axis
+from hybridseg import masking
 from hybridseg import meta_weight_net
 from hybridseg import method_parts
 from hybridseg import weighting as weighting_lib
@@ -32,23 +33,25 @@ def _l2rw(weighting, state, batch, *, axis_name):
 def _indicators(weighting, state, batch, *, axis_name):
   """Weights each instance by its indicator, which moves along its alignment."""
 
-  def move():
+  def align():
     alignments, is_bad = batch.mean_alignments()
-    moved = move_indicators(
-        weighting, state.indicators, batch.instance_ids, alignments,
-        is_unlabelled=batch.is_unlabelled, axis_name=axis_name)
-    return moved, is_bad
+    return masking.widen(alignments), is_bad
 
   none_bad = jnp.zeros(batch.losses.shape[0], bool)
-  if weighting.instances == 'all':  # Only `indicator_step` moves indicators.
-    indicators, is_bad = state.indicators, none_bad
-  elif weighting.every_steps == 1 and not weighting.start_step:
-    indicators, is_bad = move()
-  else:
-    due = (batch.step % weighting.every_steps == 0) & (
-        batch.step >= weighting.start_step)
-    indicators, is_bad = jax.lax.cond(
-        due, move, lambda: (state.indicators, none_bad))
+  indicators, is_bad, ids = state.indicators, none_bad, batch.instance_ids
+  if weighting.instances != 'all':  # Else, `indicator_step` moves indicators.
+    if weighting.every_steps == 1 and not weighting.start_step:
+      alignments, is_bad = align()
+    else:
+      due = (batch.step % weighting.every_steps == 0) & (
+          batch.step >= weighting.start_step)
+      none = jnp.zeros_like(masking.widen(batch.losses))
+      # The table stays outside of the condition, which would copy it.
+      alignments, is_bad = jax.lax.cond(due, align, lambda: (none, none_bad))
+      ids = jnp.where(due, ids, -1)
+    indicators = move_indicators(
+        weighting, indicators, ids, alignments,
+        is_unlabelled=batch.is_unlabelled, axis_name=axis_name)
   weights = indicators_lib.gather_indicators(indicators, batch.instance_ids)
   return method_parts.Weighed(
       weights, state._replace(indicators=indicators), is_bad)

@@ -302,17 +302,30 @@ class StepTest(parameterized.TestCase):
         terms={'co_reg_loss'}, weak=[5])
     self.assertNotIn('weak_loss', named)
 
-  @parameterized.product(
-      name=tuple(_STEPS), value=poison.VALUES, in_batch=(True, False))
-  def test_indicator_handed_in(self, name, value, in_batch):
-    batch, state = _batch(1), _after_one_step(name)
-    ids = np.arange(tiny.NUM_WEAK)
+  def _with_indicator(self, name, value, batch, *, in_batch):
+    """Returns the state after a step with one bad indicator, and its row."""
+    state, ids = _after_one_step(name), np.arange(tiny.NUM_WEAK)
     row = ids[np.isin(ids, batch.weak.instance_id) == in_batch][0]
     table = state.indicators.weights.at[row].set(value)
-    self._assert_skipped(
-        name, batch, terms={'indicator'},
-        state=state._replace(
-            indicators=state.indicators._replace(weights=table)))
+    return state._replace(
+        indicators=state.indicators._replace(weights=table)), row
+
+  @parameterized.product(name=tuple(_STEPS), value=poison.VALUES)
+  def test_indicator_handed_in(self, name, value):
+    batch = _batch(1)
+    state, _ = self._with_indicator(name, value, batch, in_batch=True)
+    self._assert_skipped(name, batch, terms={'indicator'}, state=state)
+
+  @parameterized.parameters(*_STEPS)
+  def test_indicator_of_another_batch_does_no_harm(self, name):
+    # A step looks at the indicators of its batch alone: a table may be long.
+    batch, key = _batch(1), jax.random.key(7)
+    state, row = self._with_indicator(name, np.inf, batch, in_batch=False)
+    new, metrics = _step(name)(state, batch, key)
+    self.assertEqual(metrics['skipped'], 0)
+    self.assertEqual(new.indicators.weights[row], np.inf)
+    wanted, _ = _step(name)(_after_one_step(name), batch, key)
+    chex.assert_trees_all_equal(new.params, wanted.params)
 
   def test_finite_gradient_of_infinite_square(self):
     # The second moment of Adam overflows, so that its update is 0. Only the

@@ -207,7 +207,7 @@ class Progress:
       'strong_loss': 'strong',
       'weak_loss': 'weak',
       'co_reg_loss': 'co-reg',
-      'mean_indicator': 'indicator',
+      'mean_weight': 'weight',
   }
 
   def __init__(
