@@ -4,7 +4,8 @@ python -m experiments.audit --run=runs/mine
 python -m experiments.audit --run=runs/mine --export=labelme --num_export=50
 
 Writes to --output (default RUN/audit): audit.csv, which lists the most suspect
-annotations first, each with a score, its interval and a reason; audit.json, a
+annotations first, each with a score, its interval and a reason (at most
+100,000; if there are more, audit.npz has the columns of all); audit.json, a
 summary of all annotations and of each kind, annotator and site; audit.html, the
 first 200 suspects with pictures; with --export, the first suspects in the
 format of an annotation tool. If faults were planted in the weak labels of the
@@ -71,6 +72,7 @@ from data_prep.shared import system_errors
 import numpy as np
 
 from experiments import binary
+from experiments import csv_files
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import expected_gain
 from experiments.auditing import files
@@ -137,9 +139,15 @@ def _choose(records, evidence, scores, faulty):
   name = _ORDER.value or 'gain'
   chosen = expected_gain.order(suspects, name, budget=(
       np.inf if _MINUTES.value is None else _MINUTES.value))
+  # A review looks up in audit.csv what it shows.
+  listed = np.isin(chosen, ranking.rank(scores)[:csv_files.MOST_ROWS])
+  left_out, chosen = len(chosen) - np.count_nonzero(listed), chosen[listed]
   total = suspects.minutes[chosen].sum()
   line = (f'{grammar.counted(len(chosen), "annotation")} to draw again, by '
           f'{name}, {total:.4g} minutes.')
+  if left_out:
+    line += (f' {left_out} more {grammar.verb(left_out, "are")} left out, as '
+             'audit.csv does not show them.')
   if name != 'random' and not faulty['can_tell']:
     line += (' A random order may do as well: no annotation is shown to be '
              'faulty.')
@@ -174,7 +182,7 @@ def main():
         records, evidence, scores, summary['faulty'])
   try:
     output.mkdir(parents=True, exist_ok=True)
-    files.write_table(
+    note = files.write_table(
         str(output / 'audit.csv'), records, evidence, scores, run.weights,
         run.dataset.classes)
     report.write(
@@ -190,7 +198,7 @@ def main():
         f'--output: {system_errors.in_words(e, output)}') from e
   print(f'Faulty annotations: {files.in_words(summary["faulty"])}.')
   number = grammar.counted(len(records), 'annotation')
-  print(f'{output / "audit.csv"}: {number}, most suspect first.')
+  print(f'{output / "audit.csv"}: {number}, most suspect first. {note}'.strip())
   if chosen is not None:
     print(f'{output / expected_gain.FILE}: {line}')
   if _EXPORT.value:

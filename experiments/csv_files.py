@@ -1,14 +1,18 @@
 """Reads and writes CSV tables; a malformed table raises a one-line error."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import csv
+import os
 from typing import Any
 
 from data_prep.shared import cells
 from data_prep.shared import grammar
 from data_prep.shared import whole_file
+import numpy as np
 
 from experiments import binary
+
+MOST_ROWS = 100_000  # A table for people has no more rows.
 
 
 def read_csv(
@@ -59,3 +63,57 @@ def write_csv(path: str, header: Sequence[str], rows: Sequence[Any]) -> None:
     writer = csv.writer(f)
     writer.writerow(cells.guard_all(header))
     writer.writerows(map(cells.guard_all, rows))
+
+
+def beside(path: str) -> str:
+  """Returns the path of the columns of a table that does not show all rows."""
+  return f'{os.path.splitext(path)[0]}.npz'
+
+
+def write_columns(path: str, columns: Mapping[str, np.ndarray]) -> str:
+  """Writes all rows of a table whose CSV file shows only `MOST_ROWS` of them.
+
+  Args:
+    path: the CSV file. The columns go into the file `beside` it, which NumPy
+      reads. If the CSV file shows all rows, such a file is of an earlier table,
+      and is removed.
+    columns: columns by name, [N] each.
+
+  Returns:
+    A sentence that says where all rows are, or ''.
+  """
+  output, (number, *_) = beside(path), map(len, columns.values())
+  if number <= MOST_ROWS:
+    if os.path.lexists(output):
+      os.remove(output)
+    return ''
+  with whole_file.open_whole(output, 'wb') as f:
+    np.savez_compressed(f, **columns)
+  return (f'{os.path.basename(path)} shows {MOST_ROWS} of {number} rows, '
+          f'{os.path.basename(output)} has all.')
+
+
+def read_columns(
+    path: str, names: Sequence[str]
+) -> dict[str, np.ndarray] | None:
+  """Returns columns of all rows of a table that `write_columns` has written.
+
+  Args:
+    path: the CSV file.
+    names: names of the columns.
+
+  Returns:
+    The columns by name; None if the CSV file itself has all rows.
+
+  Raises:
+    binary.UserError: if the columns cannot be read.
+  """
+  if not os.path.exists(beside(path)):
+    return None
+  try:
+    with np.load(beside(path)) as columns:
+      return {name: columns[name] for name in names}
+  except Exception as e:  # A damaged archive may raise any error.
+    raise binary.UserError(
+        f'{beside(path)} cannot be read: make it anew, with the table beside '
+        'it.') from e

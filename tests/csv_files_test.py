@@ -1,9 +1,11 @@
 """Tests for experiments.csv_files."""
 
 import os
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
+import numpy as np
 
 from experiments import binary
 from experiments import csv_files
@@ -39,6 +41,25 @@ class ReadCsvTest(parameterized.TestCase):
       self.read(content)
     self.assertIn(message, str(caught.exception))
     self.assertLen(str(caught.exception).splitlines(), 1)
+
+
+class ColumnsTest(absltest.TestCase):
+
+  def test_all_rows_are_beside_a_table_that_shows_some(self):
+    path = os.path.join(tiny.temp_dir(self), 'a.csv')
+    columns = {'id': np.array(['é', 'b', 'c']), 'score': np.float32([1, 2, 3])}
+    with mock.patch.object(csv_files, 'MOST_ROWS', 2):
+      self.assertEqual(csv_files.write_columns(path, columns),
+                       'a.csv shows 2 of 3 rows, a.npz has all.')
+    found = csv_files.read_columns(path, ('score', 'id'))
+    self.assertEqual(found['id'].tolist(), ['é', 'b', 'c'])
+    self.assertEqual(found['score'].tolist(), [1, 2, 3])
+    with self.assertRaisesRegex(binary.UserError, 'a.npz cannot be read: make'):
+      csv_files.read_columns(path, ('indicator',))
+    # A later table with fewer rows needs no such file.
+    self.assertEqual(csv_files.write_columns(path, columns), '')
+    self.assertIsNone(csv_files.read_columns(path, ('id',)))
+    self.assertEmpty(os.listdir(os.path.dirname(path)))
 
 
 if __name__ == '__main__':

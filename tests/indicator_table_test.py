@@ -1,11 +1,14 @@
 """Tests of experiments.evaluation.indicator_table."""
 
+import functools
 import os
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
+from experiments import csv_files
 from experiments.evaluation import indicator_table
 from tests import tiny
 
@@ -43,6 +46,26 @@ class IndicatorTableTest(parameterized.TestCase):
     with open(path, encoding='utf-8') as f:
       lines = f.read().splitlines()
     self.assertEqual(lines[1], 'case,0.100000,4,box,missing,0.500000')
+
+  def test_of_many_instances_only_the_least_trusted_are_shown(self):
+    path = os.path.join(tiny.temp_dir(self), 'indicators.csv')
+    write = functools.partial(
+        indicator_table.write, path, np.float32([0.9, 0.1, 0.5]),
+        np.array([3, 4, 5]), _records(['', 'missing', 'shifted']))
+    self.assertEqual(write(), '')
+    with open(path, encoding='utf-8') as f:
+      whole = f.read().splitlines()
+    with mock.patch.object(csv_files, 'MOST_ROWS', 2):
+      self.assertEqual(
+          write(), 'indicators.csv shows 2 of 3 rows, indicators.npz has all.')
+    with open(path, encoding='utf-8') as f:
+      self.assertEqual(f.read().splitlines(), whole[:3])
+    with np.load(csv_files.beside(path)) as columns:
+      self.assertEqual([*columns], whole[0].split(','))
+      np.testing.assert_array_equal(
+          columns['indicator'], np.float32([0.9, 0.1, 0.5]))
+      self.assertEqual(columns['kind'].tolist(), ['box'] * 3)
+      self.assertEqual(columns['fault'].tolist(), ['', 'missing', 'shifted'])
 
   @parameterized.parameters((), (2,))
   def test_without_weak_instances_the_table_is_a_header(self, *classes):

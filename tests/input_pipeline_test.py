@@ -3,6 +3,7 @@
 import glob
 import os
 import shutil
+from unittest import mock
 
 from absl.testing import absltest
 from hybridseg import types
@@ -11,6 +12,7 @@ import numpy as np
 from experiments import binary
 from experiments.building import index_shuffle
 from experiments.building import input_pipeline
+from experiments.building import split_records
 from tests import tiny
 
 
@@ -122,6 +124,26 @@ class InputPipelineTest(absltest.TestCase):
       f.write('{}')
     with self.assertRaisesRegex(binary.UserError, 'whole volumes'):
       input_pipeline.load_dataset(folder)
+
+  def test_large_splits_stay_on_the_disk_and_are_read_once_for_columns(self):
+    small = input_pipeline.load_dataset(tiny.data_dir()).splits['train_weak']
+    with mock.patch.object(input_pipeline, '_MAX_IN_MEMORY', 31):
+      large = input_pipeline.load_dataset(tiny.data_dir()).splits
+    self.assertIsInstance(large['val'], list)  # It has 6 records.
+    large = large['train_weak']
+    self.assertIsInstance(large, split_records.Checked)
+    some = np.array([30, 2])
+    for name in ('id', 'instance_id', 'kind', 'fault', 'quality'):
+      wanted = input_pipeline.column(small, name)
+      np.testing.assert_array_equal(input_pipeline.column(large, name), wanted)
+      for records in small, large:
+        np.testing.assert_array_equal(
+            input_pipeline.column(input_pipeline.Rows(records, some), name),
+            wanted[some])
+      # All columns come from the first pass over the records.
+      large._source = None
+    with self.assertRaises(KeyError):
+      large.column('image')
 
   def test_damaged_records_are_one_line(self):
     for damage in ('truncate', 'flip', 'remove'):

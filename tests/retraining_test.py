@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -11,6 +12,7 @@ from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
+from experiments import csv_files
 from experiments.building import input_pipeline
 from experiments.building import retraining
 from experiments.configs import versions
@@ -43,6 +45,15 @@ class RetrainingTest(parameterized.TestCase):
     np.testing.assert_array_equal(indicators[3:], 0.5)
     self.assertEqual(indicators.dtype, np.float32)
     self.assertLen(indicators, len(self._ids))
+
+  def test_table_that_does_not_show_all_rows(self):
+    first, second = self._ids[:2]
+    self._config(f'rank,id,score\n1,{second},0.75\n')
+    with mock.patch.object(csv_files, 'MOST_ROWS', 1):
+      csv_files.write_columns(self._path, {
+          'id': np.array([second, first]), 'score': np.float64([0.75, 0.125])})
+    indicators = retraining.read(self._path, self._dataset, otherwise=0.5)
+    np.testing.assert_array_equal(indicators[:3], [0.875, 0.25, 0.5])
 
   @parameterized.parameters(
       ('{"learn_from": "val"}', 'val'), ('{"learn_from": "strong"}', 'strong'),

@@ -155,6 +155,8 @@ def scatter(
       for i, (x, y) in enumerate(groups.values())]
   says = [f'{label or y_label}: {x.size} points, mean {x.mean():.3g} across, '
           f'{y.mean():.3g} up' for label, (x, y) in groups.items()]
+  if step > 1:
+    says.append(f'1 of {step} points is drawn')
   return _figure(title, says, axes.draw(x_label, y_label) + ''.join(parts),
                  {n: _mark_key(i) for i, n in enumerate(groups)})
 

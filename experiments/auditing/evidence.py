@@ -31,6 +31,7 @@ from experiments.auditing import observer as observer_lib
 from experiments.auditing import planting
 from experiments.auditing import reasons as reasons_lib
 from experiments.auditing import signs as signs_lib
+from experiments.building import input_pipeline
 
 _Kind = types.AnnotationKind
 # Maps each value of --learn_from to the groups of exact masks that are redrawn
@@ -84,9 +85,10 @@ def _disagreements(signs):
   return signs[..., signs_lib.NAMES.index('disagreement')]
 
 
-def audited(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def audited(records: Sequence[dict[str, Any]]) -> input_pipeline.Rows:
   """Returns the weak records that have an annotation to audit."""
-  return [r for r in records if r['kind'] != _Kind.NONE]
+  return input_pipeline.Rows(records, np.flatnonzero(
+      input_pipeline.column(records, 'kind') != _Kind.NONE))
 
 
 def collect(
@@ -101,7 +103,7 @@ def collect(
   observer, state, splits = run.observer, run.last.state, run.dataset.splits
   params = train_step_lib.eval_params(state)
   weak = audited(splits['train_weak'])
-  kinds = np.array([int(r['kind']) for r in weak], int)
+  kinds = input_pipeline.column(weak, 'kind').astype(int)
   directions = observer.strong_directions(params, splits['train_strong'])
   signs, reasons = [], []
   for record, probs, _ in observer.look(

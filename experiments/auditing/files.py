@@ -25,9 +25,6 @@ from experiments.building import class_indicators
 from experiments.building import input_pipeline
 from experiments.saving import indicator_history
 
-HEADER = (
-    'rank', 'id', 'score', 'low', 'high', 'indicator', 'kind', 'annotator',
-    'site', 'subject', 'why', 'evidence', 'fault')
 # If the effective number of instances is below this share of all instances, the
 # weighting counts as collapsed.
 _COLLAPSED = 0.1
@@ -41,7 +38,8 @@ def columns(records: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
   names = ('id', 'annotator', 'site', 'subject', 'fault')
   found = {n: input_pipeline.column(records, n).astype(str) for n in names}
   found['kind'] = np.array(
-      [types.AnnotationKind(int(r['kind'])).name.lower() for r in records], str)
+      [types.AnnotationKind(kind).name.lower() for kind in
+       input_pipeline.column(records, 'kind').astype(int).tolist()], str)
   return found
 
 
@@ -52,8 +50,10 @@ def write_table(
     scores: ranking.Scores,
     weights: np.ndarray,
     classes: Sequence[str] = (),
-) -> None:
+) -> str:
   """Writes one CSV line per audited annotation, most suspect first.
+
+  If there are too many, `csv_files.write_columns` has all.
 
   Args:
     path: CSV file to write.
@@ -64,22 +64,32 @@ def write_table(
       instance ids, float [N]; with those of classes, float [N, K - 1], the
       table has their mean, and a column for each class.
     classes: names of the classes; only indicators of classes need them.
+
+  Returns:
+    The sentence of `csv_files.write_columns`, or ''.
   """
   by_class = class_indicators.columns(weights, classes)
   weights = class_indicators.of_instances(weights)
-  texts = columns(records)
-  rows = []
-  for place, n in enumerate(ranking.rank(scores), start=1):
-    reason = evidence.reasons[n]
-    rows.append([
-        place, texts['id'][n],
-        *(f'{x[n]:.4f}' for x in (scores.score, scores.low, scores.high)),
-        f'{weights[records[n]["instance_id"]]:.4f}',
-        *(texts[c][n] for c in ('kind', 'annotator', 'site', 'subject')),
-        reason.name, reason.words, texts['fault'][n],
-        *(f'{column[records[n]["instance_id"]]:.4f}'
-          for column in by_class.values())])
-  csv_files.write_csv(path, (*HEADER, *by_class), rows)
+  order = np.array(ranking.rank(scores), int)
+  ids = input_pipeline.column(records, 'instance_id').astype(int)[order]
+  texts = {name: column[order] for name, column in columns(records).items()}
+  reasons = [evidence.reasons[n] for n in order.tolist()]
+  table = {
+      'rank': np.arange(1, len(order) + 1), 'id': texts['id'],
+      **{name: np.asarray(getattr(scores, name))[order]
+         for name in ('score', 'low', 'high')},
+      'indicator': weights[ids],
+      **{name: texts[name] for name in (
+          'kind', 'annotator', 'site', 'subject')},
+      'why': np.array([r.name for r in reasons], str),
+      'evidence': np.array([r.words for r in reasons], str),
+      'fault': texts['fault'],
+      **{name: column[ids] for name, column in by_class.items()}}
+  rows = [[f'{column[n]:.4f}' if column.dtype.kind == 'f' else column[n]
+           for column in table.values()]
+          for n in range(min(len(order), csv_files.MOST_ROWS))]
+  csv_files.write_csv(path, [*table], rows)
+  return csv_files.write_columns(path, table)
 
 
 def summarize(

@@ -11,6 +11,7 @@ from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files
 from experiments.auditing import observer
 from experiments.auditing import ranking
+from experiments.building import input_pipeline
 from experiments.reports import pages
 from experiments.reports import sections
 
@@ -39,7 +40,7 @@ def write(
     OSError: if the file cannot be written.
   """
   texts = files.columns(records)
-  ids = np.array([r['instance_id'] for r in records], int)
+  ids = input_pipeline.column(records, 'instance_id').astype(int)
   weights = np.asarray(run.last.state.indicators.weights)
   first = ranking.rank(scores)[:_NUM_SHOWN]
   shown = observer.pictures(run, [records[n] for n in first])

@@ -16,10 +16,12 @@ import numpy as np
 
 from experiments import binary
 from experiments.building import index_shuffle
+from experiments.building import split_records
 
-# Splits up to this size are decoded once and kept in memory; larger ones are
-# read from disk, record by record.
+# Splits up to these sizes are decoded at the start and kept in memory; larger
+# ones are read from disk, record by record.
 _MAX_IN_MEMORY_BYTES = 4 << 30
+_MAX_IN_MEMORY = 100_000
 # Larger splits are shuffled by `index_shuffle`, which mixes them better.
 _MOST_OF_GRAIN = 1_000_000
 _SPLITS = ('train_strong', 'train_weak', 'val', 'test')
@@ -95,8 +97,9 @@ def load_dataset(data_dir: str) -> Dataset:
         '--overwrite.')
   splits = {}
   for name, info in builder.info.splits.items():
-    source = _Checked(builder.as_data_source, name, data_dir)
-    in_memory = info.num_bytes <= _MAX_IN_MEMORY_BYTES
+    source = split_records.Checked(builder.as_data_source, name, data_dir)
+    in_memory = (info.num_bytes <= _MAX_IN_MEMORY_BYTES
+                 and info.num_examples <= _MAX_IN_MEMORY)
     splits[name] = [*source] if in_memory else source
   return Dataset(
       name=metadata['name'],
@@ -106,33 +109,6 @@ def load_dataset(data_dir: str) -> Dataset:
       fingerprint=metadata['manifest_sha256'],
       preparation=preparation_lib.read(data_dir),
   )
-
-
-class _Checked(Sequence):
-  """The records of a split; reading a damaged record raises a UserError."""
-
-  def __init__(self, open_fn, split, data_dir):
-    self._split, self._data_dir = split, data_dir
-    self._source = self._try(lambda: open_fn(split=split))
-
-  def __len__(self):
-    return len(self._source)
-
-  def __getitem__(self, index):
-    # Iteration over a Sequence stops at an IndexError, which `_try` would turn
-    # into another error.
-    if not -len(self) <= index < len(self):
-      raise IndexError(index)
-    return self._try(lambda: self._source[index])
-
-  def _try(self, read_fn):
-    try:
-      return read_fn()
-    except Exception as e:  # The libraries that decode may raise any error.
-      reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:60]
-      raise binary.UserError(
-          f'Records of {self._split} in {self._data_dir} are damaged '
-          f'({reason}): prepare the set again, with --overwrite.') from e
 
 
 class TrainBatches:
@@ -366,7 +342,26 @@ def indicator_batches(
     yield examples
 
 
+class Rows(Sequence):
+  """Some records of a split, which are read when they are needed."""
+
+  def __init__(self, records: Sequence[dict[str, Any]], rows: np.ndarray):
+    self._records, self._rows = records, rows
+
+  def __len__(self):
+    return len(self._rows)
+
+  def __getitem__(self, index):
+    return self._records[int(self._rows[index])]
+
+  def column(self, name: str) -> np.ndarray:
+    return column(self._records, name)[self._rows]
+
+
 def column(records: Sequence[dict[str, Any]], name: str) -> np.ndarray:
   """Returns a feature of all records as an array, with bytes as strings."""
-  values = [r[name] for r in records]
+  if isinstance(records, (Rows, split_records.Checked)):
+    values = records.column(name)
+  else:
+    values = [r[name] for r in records]
   return np.array([v.decode() if isinstance(v, bytes) else v for v in values])

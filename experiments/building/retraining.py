@@ -21,6 +21,7 @@ import ml_collections
 import numpy as np
 
 from experiments import binary
+from experiments import csv_files
 from experiments.building import input_pipeline
 
 
@@ -74,9 +75,14 @@ def read(
     return None
   where = f'weighting.initial_from={path}'
   try:
-    with open(path, newline='', encoding='utf-8') as file:
-      scores = {row['id']: float(row['score'])
-                for row in map(cells.undo_row, csv.DictReader(file))}
+    columns = csv_files.read_columns(path, ('id', 'score'))
+    if columns is not None:
+      scores = dict(zip(columns['id'].tolist(), columns['score'].astype(
+          float).tolist(), strict=True))
+    else:
+      with open(path, newline='', encoding='utf-8') as file:
+        scores = {row['id']: float(row['score'])
+                  for row in map(cells.undo_row, csv.DictReader(file))}
   except OSError as e:
     raise binary.UserError(f'{where} cannot be read: {e.strerror}.') from e
   except (KeyError, TypeError, ValueError, csv.Error) as e:

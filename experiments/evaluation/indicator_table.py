@@ -34,11 +34,12 @@ def summarize(
     the mean indicators of both groups.
   """
   # Leave out images without an annotation: their indicators mean nothing.
-  records = [r for r in records if r['kind'] != types.AnnotationKind.NONE]
-  if not records:
+  has_label = input_pipeline.column(
+      records, 'kind') != types.AnnotationKind.NONE
+  if not has_label.any():
     return {'num_weak': 0, 'num_faulty': 0}
-  ids = input_pipeline.column(records, 'instance_id')
-  faults = input_pipeline.column(records, 'fault')
+  ids = input_pipeline.column(records, 'instance_id')[has_label]
+  faults = input_pipeline.column(records, 'fault')[has_label]
   weights = np.asarray(class_indicators.of_instances(weights))[ids]
   faulty = faults != ''
   summary = {
@@ -66,8 +67,10 @@ def write(
     num_updates: np.ndarray,
     records: Sequence[dict[str, Any]],
     classes: Sequence[str] = (),
-) -> None:
+) -> str:
   """Writes one CSV line per weak instance, the lowest indicator first.
+
+  If there are too many, `csv_files.write_columns` has all.
 
   Args:
     path: CSV file to write.
@@ -76,28 +79,32 @@ def write(
     num_updates: how often each indicator has moved, int of the same shape.
     records: weak training records.
     classes: names of the classes; only indicators of classes need them.
+
+  Returns:
+    The sentence of `csv_files.write_columns`, or ''.
   """
   by_class = class_indicators.columns(weights, classes)
   weights, num_updates = indicators_lib.of_instances(
       indicators_lib.IndicatorState(weights, num_updates))
-  ids = input_pipeline.column(records, 'instance_id')
+  ids = input_pipeline.column(records, 'instance_id').astype(int)
+  kinds = {int(kind): kind.name.lower() for kind in types.AnnotationKind}
   columns = {
-      name: input_pipeline.column(records, name)
-      for name in ('id', 'kind', 'fault', 'quality')
+      'id': input_pipeline.column(records, 'id'),
+      'indicator': weights[ids],
+      'num_updates': num_updates[ids],
+      'kind': np.array([kinds[kind] for kind in input_pipeline.column(
+          records, 'kind').astype(int).tolist()], str),
+      'fault': input_pipeline.column(records, 'fault'),
+      'quality': input_pipeline.column(records, 'quality'),
+      **{name: column[ids] for name, column in by_class.items()},
   }
-  rows = [
-      [
-          columns['id'][n],
-          f'{weights[ids[n]]:.6f}',
-          int(num_updates[ids[n]]),
-          types.AnnotationKind(int(columns['kind'][n])).name.lower(),
-          columns['fault'][n],
-          scoring.cell(columns['quality'][n]),
-          *(f'{column[ids[n]]:.6f}' for column in by_class.values()),
-      ]
-      for n in range(len(records))
-  ]
+  shown = np.lexsort((columns['id'], columns['indicator']))
+  digits = lambda x: f'{x:.6f}'
+  formats = dict.fromkeys(('indicator', *by_class), digits) | {
+      'num_updates': int, 'quality': scoring.cell}
+  rows = [[formats.get(name, str)(column[n])
+           for name, column in columns.items()]
+          for n in shown[:csv_files.MOST_ROWS].tolist()]
   rows.sort(key=lambda row: (float(row[1]), row[0]))
-  header = ['id', 'indicator', 'num_updates', 'kind', 'fault', 'quality',
-            *by_class]
-  csv_files.write_csv(path, header, rows)
+  csv_files.write_csv(path, [*columns], rows)
+  return csv_files.write_columns(path, columns)

@@ -102,9 +102,13 @@ def _weak_labels(workdir):
   path = os.path.join(workdir, 'indicators.csv')
   if not os.path.exists(path):
     return []
-  header, rows = csv_files.read_csv(path, required=('kind', 'fault'))
-  columns = [header.index(name) for name in ('kind', 'fault')]
-  found = [[row[c] for c in columns] for _, row in rows]
+  columns = csv_files.read_columns(path, ('kind', 'fault'))
+  if columns is not None:
+    found = [*zip(*(x.tolist() for x in columns.values()), strict=True)]
+  else:
+    header, rows = csv_files.read_csv(path, required=('kind', 'fault'))
+    places = [header.index(name) for name in ('kind', 'fault')]
+    found = [[row[c] for c in places] for _, row in rows]
   kinds = collections.Counter(kind.replace('_', ' ') for kind, _ in found)
   faulty = sum(bool(fault) for _, fault in found)
   text = ', '.join(f'{n} {kind}' for kind, n in kinds.most_common())

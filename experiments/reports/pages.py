@@ -13,13 +13,14 @@ from data_prep.shared import html_plots
 from hybridseg import types
 import numpy as np
 
+from experiments import csv_files
 from experiments.building import input_pipeline
 from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import first_screen
 from experiments.reports import sections
-from experiments.saving import session as session_lib
 from experiments.saving import indicator_history
+from experiments.saving import session as session_lib
 
 _SHOWN = ('dice', 'iou', 'hd95')  # Metrics of each case of a training report.
 _ALIGNMENT = (
@@ -133,8 +134,8 @@ def write_train_report(
               sections.cases_list(
                   weak, label='instance', sorted_by='indicator',
                   total_bytes=sections.SHORT_LIST_BYTES),
-              note=f'{len(weak)} of {len(weak_records)}; indicators.csv has '
-              'all.'),
+              note=f'{len(weak)} of {len(weak_records)}; {_has_all(weights)} '
+              'has all.'),
           # Reports may be sent to others, and so must not show local paths.
           sections.details(session_lib.without_paths(
               {'Run': {k: v for k, v in results.items() if k not in found},
@@ -283,6 +284,12 @@ def _evaluated(records, classes, scores, predictions):
           scoring.named_scores({m: v[n] for m, v in shown.items()}, classes),
           record['image'], record['truth'], predictions[n])
       for n, record in enumerate(records)]
+
+
+def _has_all(weights):
+  """Returns the name of the file that lists all N indicators."""
+  name = 'indicators.csv'
+  return name if len(weights) <= csv_files.MOST_ROWS else csv_files.beside(name)
 
 
 def _kinds(records):

@@ -11,6 +11,7 @@ from experiments import painting
 from experiments.building import input_pipeline
 from experiments.reports import blocks
 
+_MAX_POINTS = 20_000  # More points of a scatter plot hide each other.
 _PANELS = {
     'Training loss': ('strong_loss', 'weak_loss', 'co_reg_loss'),
     'Validation Dice': ('val_dice',),
@@ -202,12 +203,14 @@ def plot_indicators(
   left.legend(fontsize=8, frameon=False)
   known = ~np.isnan(quality)
   if known.any():
+    every = -(-np.count_nonzero(known) // _MAX_POINTS)
     for name in names:
-      rows = known & (faults == name)
+      rows = np.flatnonzero(known & (faults == name))[::every]
       right.scatter(quality[rows], values[rows], s=9, alpha=0.7)
     right.set(xlabel='IoU of the weak label to the truth', ylabel='indicator',
-              title='Indicators by quality', xlim=(-0.02, 1.02),
-              ylim=(-0.02, 1.02))
+              title='Indicators by quality' + (
+                  f', every {every}th' if every > 1 else ''),
+              xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
   else:
     right.set_axis_off()
     right.set_title('Quality of the weak labels is not known')

@@ -143,10 +143,12 @@ def _write_tables(session, outcome):
         os.path.join(session.workdir, f'cases_{split}.csv'),
         _column(records, 'id'), _column(records, 'subject'),
         scores, session.dataset.classes)
-  indicator_table.write(
+  note = indicator_table.write(
       os.path.join(session.workdir, 'indicators.csv'),
       *outcome.indicators, session.dataset.splits['train_weak'],
       session.dataset.classes)
+  if note:
+    print(note, flush=True)
 
 
 def _write_pictures(session, outcome):

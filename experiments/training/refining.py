@@ -34,6 +34,7 @@ from experiments import csv_files
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import observer
 from experiments.building import corrections
+from experiments.building import input_pipeline
 from experiments.saving import resuming
 from experiments.saving import run_folder
 from experiments.training import calibration
@@ -129,7 +130,7 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
       yield seen.record, seen.probs.mean(0)
 
   weak = evidence_lib.audited(splits['train_weak'])
-  kinds = sorted({int(r['kind']) for r in weak})
+  kinds = np.unique(input_pipeline.column(weak, 'kind').astype(int)).tolist()
   constants = calibration.calibrate(
       look(splits['train_strong'], 'exact masks'), kinds)
   weights = np.asarray(state.indicators.weights)
