@@ -53,6 +53,7 @@ class IndicatorHistoryTest(absltest.TestCase):
     files = self.recorder.files()
     self.recorder.add(6, np.zeros(3))
     self.assertEqual([f['step'] for f in files()], [4])
+    self.assertLen(self.recorder.files()(), 2)
 
   def test_indicators_of_classes_are_averaged(self):
     self.recorder.add(4, np.float32([[0, 1], [0.5, 0.5]]))

@@ -8,7 +8,6 @@ import sys
 from unittest import mock
 
 from absl.testing import absltest
-import numpy as np
 from tensorboardX.proto import event_pb2
 
 from experiments import binary
@@ -45,7 +44,7 @@ class TensorboardTest(absltest.TestCase):
     log.collect(1, {'loss': 0.5})
     log.collect(2, {'loss': float('nan')}, {'terms': ['strong_loss']})
     log.report(2)
-    log.write_evaluation(2, float('nan'), {'x': 0.25}, np.zeros(2), 'collapsed')
+    log.write_evaluation(2, float('nan'), {'x': 0.25}, 'collapsed')
     # What is not known is no point of a curve.
     self.assertEqual(_scalars(workdir), [(2, 'loss', 0.5), (2, 'x', 0.25)])
     texts = [v.tensor.string_val for e in _events(workdir)

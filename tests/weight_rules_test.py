@@ -103,7 +103,7 @@ class OwnRuleTest(absltest.TestCase):
     state = jax.device_get(self.step(
         self.state, tiny_step.random_batch(0), jax.random.key(7))[0])
     store = checkpoints.Checkpoints(tiny.temp_dir(self), run_id='run')
-    store.save(1, state, {}, {})
+    store.save(1, state, {}, list)
     store.wait()
     restored = store.restore(self.state)
     chex.assert_trees_all_equal(restored.state.weight_net, state.weight_net)
