@@ -155,9 +155,11 @@ class Recorder:
           future.set_result(file['sha256'])
       folder = os.path.join(self._workdir, FOLDER)
       kept = {os.path.basename(_path('', step)) for step in self._files}
-      with contextlib.suppress(FileNotFoundError):
+      # Whoever made the folder of the run may have made it a link to another.
+      if os.path.isdir(folder) and not os.path.islink(folder):
         for name in set(os.listdir(folder)) - kept:
-          os.remove(os.path.join(folder, name))
+          if name.endswith(('.npy', '.npy.tmp')):
+            os.remove(os.path.join(folder, name))
     except OSError as e:
       raise binary.UserError(
           system_errors.in_words(e, e.filename or self._workdir)) from e
