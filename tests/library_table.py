@@ -224,6 +224,12 @@ def _indicators_of_classes(a):
       state, a['examples'].instance_id)
 
 
+def _indicator_rows(a):
+  ids = a['examples'].instance_id
+  state = indicators.init_indicators(NUM_WEAK, value=0.5)
+  return indicators.put_rows(state, ids, indicators.gather_rows(state, ids))
+
+
 def _indicator_value_and_grad(a):
   weak = _losses_fn(a)
   return indicator_grads.indicator_value_and_grad(
@@ -329,6 +335,8 @@ CALLS = {
     'indicators.init_indicators': _update_indicators,
     'indicators.update_indicators': _update_indicators,
     'indicators.gather_indicators': _update_indicators,
+    'indicators.gather_rows': _indicator_rows,
+    'indicators.put_rows': _indicator_rows,
     'indicators.of_instances': _indicators_of_classes,
     'indicators.indicator_health': _update_indicators,
     'inference.disagreement': lambda a: inference.disagreement(

@@ -201,7 +201,7 @@ class TablesTest(absltest.TestCase):
       os.makedirs(folder)
       self.write(f'{method}/cases_test.csv', ['id', 'subject', 'dice_x'],
                  [[f'c{i}', f's{i}', d] for i, d in enumerate(dice)])
-      cells.append(grid.Cell(_SETTING, method, 0, None, folder))
+      cells.append(grid.Cell(_SETTING, method, 0, None, folder, ''))
       states.append(grid.State('done', results={'indicators': {}}))
     return cells, states
 
