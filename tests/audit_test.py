@@ -9,8 +9,6 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from unittest import mock
 
@@ -37,11 +35,11 @@ from hybridseg import augmentation
 from hybridseg import losses
 from hybridseg import types
 from tests import binaries
+from tests import forked
 from tests import tiny
 
 _REVIEW = binaries.load('experiments.review')
 _Kind = types.AnnotationKind
-_ROOT = pathlib.Path(__file__).parent.parent
 
 
 class RunTest(absltest.TestCase):
@@ -291,10 +289,7 @@ class RunTest(absltest.TestCase):
     self.assertEmpty(os.listdir(other))
 
   def _run(self, *arguments):
-    return subprocess.run(
-        [sys.executable, '-m', 'experiments.audit', *arguments], cwd=_ROOT,
-        env=os.environ | {'PYTHONPATH': str(_ROOT)}, text=True,
-        capture_output=True, check=False)
+    return forked.run('experiments.audit', *arguments)
 
 
 if __name__ == '__main__':

@@ -7,17 +7,12 @@ import sys
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from tests import forked
 from tests import tiny
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CONFIG = '--config=experiments/configs/phantom.py'
 _WORKDIR = '--workdir=never_made'
-
-
-def _run(module, *args, **env):
-  return subprocess.run(
-      (sys.executable, '-m', module, *args), cwd=_ROOT, capture_output=True,
-      text=True, check=False, env=os.environ | env)
 
 
 class BinaryTest(parameterized.TestCase):
@@ -37,22 +32,24 @@ class BinaryTest(parameterized.TestCase):
        'No records at no/records'),
   )
   def test_train(self, args, message):
-    done = _run('experiments.train', *args)
+    done = forked.run('experiments.train', *args)
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertIn(message, done.stderr)
     self.assertLen(done.stderr.strip().splitlines(), 1, done.stderr)
     self.assertFalse(os.path.exists(os.path.join(_ROOT, 'never_made')))
 
   def test_device_that_is_not_there(self):
-    done = _run(
-        'experiments.train', _CONFIG + ':debug', _WORKDIR,
-        f'--config.input.data_dir={tiny.data_dir()}', JAX_PLATFORMS='cuda')
+    done = subprocess.run(
+        (sys.executable, '-m', 'experiments.train', _CONFIG + ':debug',
+         _WORKDIR, f'--config.input.data_dir={tiny.data_dir()}'), cwd=_ROOT,
+        capture_output=True, text=True, check=False,
+        env=os.environ | {'JAX_PLATFORMS': 'cuda'})
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertIn('no device for JAX_PLATFORMS=cuda', done.stderr)
     self.assertFalse(os.path.exists(os.path.join(_ROOT, 'never_made')))
 
   def test_evaluate_without_a_run(self):
-    done = _run('experiments.evaluate', _WORKDIR)
+    done = forked.run('experiments.evaluate', _WORKDIR)
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertIn('No run at never_made', done.stderr)
     self.assertLen(done.stderr.strip().splitlines(), 1, done.stderr)

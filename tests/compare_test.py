@@ -5,8 +5,6 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 from unittest import mock
 
 from absl.testing import absltest
@@ -19,9 +17,9 @@ from experiments import csv_files
 from experiments.configs import phantom
 from experiments.saving import run_folder
 from tests import binaries
+from tests import forked
 from tests import tiny
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _BINARY = binaries.load('experiments.compare')
 _CLASSES = ('lesion', 'a, "b"\nü')
 
@@ -246,9 +244,7 @@ class CompareTest(parameterized.TestCase):
       self.compare(runs, **values)
 
   def test_exit_code(self):
-    done = subprocess.run(
-        (sys.executable, '-m', 'experiments.compare', '--results=no,nope'),
-        cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = forked.run('experiments.compare', '--results=no,nope')
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertEqual(
         done.stderr, "Error: --results: no such file or folder: 'no'.\n")

@@ -6,8 +6,6 @@ The names of tests begin with the number in the list of bad inputs.
 import io
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
@@ -22,9 +20,9 @@ from experiments.prediction import input_files
 import numpy as np
 import pydicom
 
+from tests import forked
 from tests.damage import seed_sets
 
-_ROOT = pathlib.Path(__file__).parent.parent
 _STORAGE = '1.2.840.10008.5.1.4.1.1.'
 _SEG, _RTSTRUCT, _SR = (f'{_STORAGE}{n}' for n in ('66.4', '481.3', '88.33'))
 
@@ -131,11 +129,10 @@ class DicomTest(parameterized.TestCase):
           PatientID=f'{mark}{i}',
           PixelData=rng.integers(0, 4000, (20, 24), np.uint16).tobytes(),
           **texts, **({'Rows': 99} if i == 7 else {})))
-    prepare = lambda: subprocess.run(
-        [sys.executable, '-m', 'data_prep.prepare', f'--source={source}',
-         f'--output={self.folder}/out', '--strong_fraction=0.5',
-         '--split_fractions=0.6,0.2,0.2', '--simulate=box', '--image_size=16'],
-        cwd=_ROOT, capture_output=True, text=True, check=False)
+    prepare = lambda: forked.run(
+        'data_prep.prepare', f'--source={source}',
+        f'--output={self.folder}/out', '--strong_fraction=0.5',
+        '--split_fractions=0.6,0.2,0.2', '--simulate=box', '--image_size=16')
     refused = prepare()
     self.assertEqual(refused.returncode, 2)
     self.assertIn('7.dcm', refused.stderr)

@@ -20,6 +20,7 @@ from experiments.auditing import expected_gain
 from experiments.prediction import predictor
 from experiments.reviewing import server
 from experiments.reviewing import suspects
+from tests import forked
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _FOLDERS = sorted({
@@ -106,9 +107,7 @@ class AnswerTest(parameterized.TestCase):
     self.assertEmpty(imported & _SLOW)
 
   def test_an_error_before_it_is_left_to_the_start(self):
-    done = subprocess.run(
-        (sys.executable, '-m', 'data_prep.export', '--splits', '--help'),
-        cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = forked.run('data_prep.export', '--splits', '--help')
     # `--help` is the value of --splits here, and does not ask for help.
     self.assertEqual(done.returncode, 2, done.stdout)
     self.assertEqual(done.stderr.count('\n'), 1)

@@ -4,8 +4,6 @@ import functools
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from absl.testing import absltest
@@ -22,6 +20,7 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
+from tests import forked
 from tests import prepare_binary
 from tests.damage import bombs
 
@@ -379,10 +378,8 @@ class OwnSetTest(parameterized.TestCase):
     for row in weak[:3]:
       (masks / row.id).parent.mkdir(parents=True, exist_ok=True)
       Image.fromarray(np.ones((24, 32), np.uint8)).save(masks / f'{row.id}.png')
-    export = lambda *argv: subprocess.run(
-        [sys.executable, '-m', 'data_prep.export',
-         f'--manifest={self.output}/manifest.jsonl', *argv],
-        cwd=_ROOT, capture_output=True, text=True, check=False)
+    export = lambda *argv: forked.run(
+        'data_prep.export', f'--manifest={self.output}/manifest.jsonl', *argv)
     done = export('--format=coco', f'--output={self.folder}/coco',
                   f'--masks={masks}', '--constrain', '--splits=train')
     self.assertEqual((done.returncode, done.stderr), (0, ''))

@@ -4,8 +4,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
-import sys
 
 from absl.testing import absltest
 from absl.testing import flagsaver
@@ -14,10 +12,10 @@ import numpy as np
 
 from experiments import binary
 from tests import binaries
+from tests import forked
 from tests import sweeps
 from tests import tiny
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _BINARY = binaries.load('experiments.plan_budget')
 
 
@@ -90,10 +88,9 @@ class PlanBudgetTest(parameterized.TestCase):
 
   def test_exit_code(self):
     self.write([*self.lines, '1,1,0,1.5'])
-    done = subprocess.run(
-        (sys.executable, '-m', 'experiments.plan_budget', '--budget=1',
-         f'--sweep={self.path}', '--minutes=mask:1,box:1'),
-        cwd=_ROOT, capture_output=True, text=True, check=False)
+    done = forked.run(
+        'experiments.plan_budget', '--budget=1', f'--sweep={self.path}',
+        '--minutes=mask:1,box:1')
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertEqual(
         done.stderr, f'Error: {self.path}, line 20, dice: expected a number '

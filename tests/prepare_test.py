@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
 from unittest import mock
 
@@ -16,11 +14,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_prep import manifest
+from tests import forked
 from tests import listed
 from tests import prepare_binary
 
 _HEADER = listed.HEADER
-_ROOT = pathlib.Path(__file__).parent.parent
 # The most common mistakes in manifests; manifest_test tests the whole list.
 _BAD = [case for case in listed.BAD if case[0] in (
     'missing_image', 'mask_of_another_size', 'label_value_outside',
@@ -233,9 +231,7 @@ class PrepareTest(parameterized.TestCase):
     for argv, words in (
         (['--ouput=x'], 'Did you mean: output'),
         ([f'--manifest={path}', f'--output={self.output}'], 'duplicate id')):
-      done = subprocess.run(
-          [sys.executable, '-m', 'data_prep.prepare', *argv], cwd=_ROOT,
-          capture_output=True, text=True, check=False)
+      done = forked.run('data_prep.prepare', *argv)
       self.assertEqual(done.returncode, 2, done.stderr)
       self.assertLen(done.stderr.splitlines(), 1, done.stderr)
       self.assertIn(words, done.stderr)
