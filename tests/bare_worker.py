@@ -6,28 +6,10 @@ worker stops at the first command that fails, and prints its output.
 
 import json
 import os
-import runpy
 import sys
 import tempfile
-import traceback
 
-
-def _run(args, output):
-  for stream in 1, 2:
-    os.dup2(output.fileno(), stream)
-  sys.argv = list(args)
-  try:
-    runpy.run_module(args[0], run_name='__main__', alter_sys=True)
-  except SystemExit as e:
-    code = e.code if isinstance(e.code, int) else int(e.code is not None)
-  except BaseException:  # Print any error, as a user would see it.
-    traceback.print_exc()
-    code = 1
-  else:
-    code = 0
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(code)
+from tests import forked
 
 
 def main():
@@ -41,7 +23,7 @@ def main():
     with tempfile.TemporaryFile() as output:
       child = os.fork()
       if not child:
-        _run(args, output)
+        forked.end_as_main(*args, outputs=(output.fileno(),) * 2)
       _, status = os.waitpid(child, 0)
       output.seek(0)
       if status:

@@ -6,6 +6,7 @@ of hybridseg is imported before the fork, so that a run defines its flags and
 ends as the same `python -m` does. The environment is that of the first run.
 """
 
+from collections.abc import Sequence
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from typing import NoReturn
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _LIBRARIES = (
@@ -39,22 +41,30 @@ def run(module: str, *args: str) -> subprocess.CompletedProcess:
         (module, *args), code, *(path.read_text() for path in outputs))
 
 
-def _child(module, args, outputs):
-  """Runs the module; returns its exit code as the interpreter would."""
-  for descriptor, path in enumerate(outputs, start=1):
-    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
-  os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-  sys.argv[1:] = args
+def end_as_main(module: str, *args: str, outputs: Sequence[int]) -> NoReturn:
+  """Ends this process as `python -m module args` would.
+
+  Args:
+    module: name of the module.
+    *args: its arguments.
+    outputs: file descriptors that become the standard output and error.
+  """
+  for stream, descriptor in enumerate(outputs, start=1):
+    os.dup2(descriptor, stream)
+  sys.argv = [module, *args]
+  code = 0
   try:
     runpy.run_module(module, run_name='__main__', alter_sys=True)
   except SystemExit as end:
+    code = end.code if isinstance(end.code, int) else int(end.code is not None)
     if isinstance(end.code, str):
       print(end.code, file=sys.stderr)
-    return end.code if isinstance(end.code, int) else int(end.code is not None)
-  except BaseException:  # pylint: disable=broad-exception-caught
+  except BaseException:  # Print any error, as a user would see it.
     traceback.print_exc()
-    return 1
-  return 0
+    code = 1
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
 
 
 def _serve():
@@ -63,10 +73,9 @@ def _serve():
   for line in sys.stdin:
     process = os.fork()
     if not process:
-      code = _child(*json.loads(line))
-      sys.stdout.flush()
-      sys.stderr.flush()
-      os._exit(code)
+      module, args, paths = json.loads(line)
+      outputs = [os.open(path, os.O_WRONLY | os.O_CREAT) for path in paths]
+      end_as_main(module, *args, outputs=outputs)
     print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 
 
