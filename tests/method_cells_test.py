@@ -6,6 +6,7 @@ import tempfile
 from absl.testing import absltest
 
 from data_prep import manifest as manifest_lib
+from experiments.benchmarks import folds as folds_lib
 from tests import binaries
 
 _TRUTH = {'kind': 'mask', 'path': 'truth.png'}
@@ -34,13 +35,13 @@ class MethodCellsTest(absltest.TestCase):
     # The subject with 5 images goes to fold 0, that with 4 to fold 1, and that
     # with 3 to fold 2. The one with 2 goes to fold 2 as well, which then has 5.
     self.assertEqual(
-        self._module.deal(self._rows, 3), {'a': 0, 'c': 1, 'd': 2, 'b': 2})
+        folds_lib.deal(self._rows, 3), {'a': 0, 'c': 1, 'd': 2, 'b': 2})
 
   def test_no_subject_is_in_two_splits_and_each_is_tested_on_once(self):
-    folds = self._module.deal(self._rows, 3)
+    folds = folds_lib.deal(self._rows, 3)
     tested = []
     for fold in range(3):
-      rows = self._module.fold_rows(self._rows, folds, fold)
+      rows = folds_lib.fold_rows(self._rows, folds, fold)
       self.assertLen(rows, len(self._rows))
       self.assertLen({(row.subject, row.split) for row in rows}, 4)
       tested += [row.id for row in rows if row.split != 'train']
@@ -48,15 +49,15 @@ class MethodCellsTest(absltest.TestCase):
 
   def test_subjects_held_out_are_val_and_test_in_turn(self):
     folds = {'a': 0, 'b': 1, 'c': 1, 'd': 1}
-    rows = self._module.fold_rows(self._rows, folds, 1)
+    rows = folds_lib.fold_rows(self._rows, folds, 1)
     self.assertEqual(
         {row.subject: row.split for row in rows},
         {'a': 'train', 'b': 'val', 'c': 'test', 'd': 'val'})
 
   def test_masks_judge_and_annotations_train(self):
-    folds = self._module.deal(self._rows, 3)
+    folds = folds_lib.deal(self._rows, 3)
     for before, after in zip(
-        self._rows, self._module.fold_rows(self._rows, folds, 0), strict=True):
+        self._rows, folds_lib.fold_rows(self._rows, folds, 0), strict=True):
       if after.split == 'train':
         self.assertEqual(after, before)
       else:
@@ -80,7 +81,7 @@ class MethodCellsTest(absltest.TestCase):
         pathlib.Path(folder, f'cases_{name}.csv').write_text(
             f'id,subject,dice_a,iou_a,dice_b\n{lines}', encoding='utf-8')
       self.assertEqual(
-          self._module.read_held_out(folder),
+          folds_lib.read_held_out(folder),
           {'x': [0.6, 0.8], 'y': [0.25]})
 
   def test_without_faults_only_planted_ones_go(self):
@@ -89,7 +90,7 @@ class MethodCellsTest(absltest.TestCase):
     sound = self._rows[2]._replace(evaluation={'truth': _TRUTH, 'fault': ''})
     rows = [self._rows[0], faulty, sound]
     self.assertEqual(
-        self._module.sound_rows(rows), [self._rows[0], sound])
+        folds_lib.sound_rows(rows), [self._rows[0], sound])
 
 
 if __name__ == '__main__':

@@ -32,7 +32,6 @@ faults.
 
 import ast
 from collections.abc import Sequence
-import csv
 import itertools
 import os
 import pathlib
@@ -49,6 +48,7 @@ import jax
 import ml_collections
 
 from experiments import binary
+from experiments.benchmarks import folds as folds_lib
 from experiments.building import input_pipeline
 from experiments.configs import endoscene
 from experiments.saving import run_folder
@@ -80,61 +80,6 @@ _DRAW = flags.DEFINE_integer(
     'draw', 0, 'Of the exact masks: the --seed that the set was prepared with.')
 
 
-def deal(rows: Sequence[manifest_lib.Row], num_folds: int) -> dict[str, int]:
-  """Divides subjects into folds with similar numbers of images.
-
-  Each subject, from the largest to the smallest, joins the smallest fold.
-
-  Args:
-    rows: images to train on.
-    num_folds: number of folds.
-
-  Returns:
-    Fold of each subject.
-  """
-  numbers = {}
-  for row in rows:
-    numbers[row.subject] = numbers.get(row.subject, 0) + 1
-  sizes, folds = [0] * num_folds, {}
-  for subject in sorted(numbers, key=lambda s: (-numbers[s], s)):
-    folds[subject] = sizes.index(min(sizes))
-    sizes[folds[subject]] += numbers[subject]
-  return folds
-
-
-def fold_rows(
-    rows: Sequence[manifest_lib.Row], folds: dict[str, int], fold: int
-) -> list[manifest_lib.Row]:
-  """Returns the rows of the set in which one fold is held out.
-
-  Images of the held-out fold get their exact masks. Its subjects are assigned
-  to val and test in turn, since a set has both splits.
-
-  Args:
-    rows: images to train on.
-    folds: fold of each subject.
-    fold: the fold to hold out.
-  """
-  held_out = sorted(subject for subject in folds if folds[subject] == fold)
-  found = []
-  for row in rows:
-    split = 'train'
-    if row.subject in held_out:
-      split = ('val', 'test')[held_out.index(row.subject) % 2]
-      if row.role != 'strong':
-        truth = (row.evaluation or {}).get('truth')
-        row = row._replace(role='strong', annotation=truth, evaluation=None)
-    found.append(row._replace(split=split))
-  return found
-
-
-def sound_rows(
-    rows: Sequence[manifest_lib.Row]
-) -> list[manifest_lib.Row]:
-  """Returns the rows but those whose annotation has a planted fault."""
-  return [row for row in rows if not (row.evaluation or {}).get('fault')]
-
-
 def _prepare(part):
   """Writes the set of a part unless it exists, and returns its folder."""
   if part == PUBLISHED and not _WITHOUT_FAULTS.value:
@@ -150,34 +95,15 @@ def _prepare(part):
   rows = source.rows
   if part != PUBLISHED:
     rows = [row for row in rows if row.split == 'train']
-    rows = fold_rows(rows, deal(rows, _NUM_FOLDS.value), int(part))
+    rows = folds_lib.fold_rows(rows, folds_lib.deal(rows, _NUM_FOLDS.value), int(part))
   output.mkdir(parents=True, exist_ok=True)
   manifest = manifest_lib.write_manifest(
       output / 'manifest.jsonl',
       source.header._replace(root=str(source.root.absolute())),
-      sound_rows(rows) if _WITHOUT_FAULTS.value else rows)
+      folds_lib.sound_rows(rows) if _WITHOUT_FAULTS.value else rows)
   size = input_pipeline.load_dataset(_DATA_DIR.value).image_shape[0]
   builder.build(manifest, output=output / 'records', image_size=size)
   return str(output)
-
-
-def read_held_out(workdir: str) -> dict[str, list[float]]:
-  """Returns the Dice of each held-out image that counts, by subject.
-
-  Args:
-    workdir: folder of a finished run. The Dice of an image is the mean over the
-      classes in the image or its prediction.
-  """
-  found = {}
-  for split in ('val', 'test'):
-    with open(os.path.join(workdir, f'cases_{split}.csv'), newline='',
-              encoding='utf-8') as file:
-      for row in csv.DictReader(file):
-        dice = [float(cell) for name, cell in row.items()
-                if name.startswith('dice_') and cell]
-        if dice:
-          found.setdefault(row['subject'], []).append(statistics.mean(dice))
-  return found
 
 
 def _start_from_base(method, workdir):
@@ -222,7 +148,7 @@ def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
   _start_from_base(method, workdir)
   results = trainer.train_and_evaluate(config, workdir)
   jax.clear_caches()
-  held_out = read_held_out(workdir)
+  held_out = folds_lib.read_held_out(workdir)
   return {
       'method': _cell_method(method),
       'change': next(

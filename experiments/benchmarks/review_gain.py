@@ -6,7 +6,7 @@ python -m experiments.benchmarks.review_gain --data_dir=data/endoscene \
     --workdir=runs/gain --cells=experiments/results/review_gain/cells
 
 The published val and test splits take no part. For each seed, one fold of the
-training subjects is held out (`method_cells`), and a base run learns the
+training subjects is held out (`folds`), and a base run learns the
 others, some of whose weak annotations have planted faults. Its audit ranks
 them. A simulated annotator draws again what an order lists, as many as fit into
 the minutes: each from the true mask, as its own kind, with the greatest care,
@@ -60,9 +60,10 @@ from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import files as audit_files
 from experiments.auditing import observer as observer_lib
 from experiments.auditing import ranking
-from experiments.benchmarks import method_cells
+from experiments.benchmarks import folds as folds_lib
 from experiments.benchmarks import review_gain_table
 from experiments.building import input_pipeline
+from experiments.configs import endoscene
 from experiments.saving import run_folder
 from experiments.saving import run_schema
 from experiments.training import trainer
@@ -225,8 +226,8 @@ def _prepare_fold(seed):
   source = manifest_lib.read_manifest(
       os.path.join(_DATA_DIR.value, 'manifest.jsonl'))
   rows = [row for row in source.rows if row.split == 'train']
-  rows = method_cells.fold_rows(
-      rows, method_cells.deal(rows, _NUM_FOLDS.value),
+  rows = folds_lib.fold_rows(
+      rows, folds_lib.deal(rows, _NUM_FOLDS.value),
       (seed + 1) % _NUM_FOLDS.value)
   output.mkdir(parents=True, exist_ok=True)
   builder.build(
@@ -240,7 +241,8 @@ def _prepare_fold(seed):
 
 def _train(data_dir, workdir, *, seed, steps, warm_start=''):
   """Trains one run; returns what its cell holds."""
-  config = method_cells.make_config('dii_dcr', _NETWORK.value, ())
+  config = endoscene.get_config(f'dii_dcr,{_NETWORK.value}')
+  config = config.copy_and_resolve_references().unlock()
   config.input.data_dir, config.seed = data_dir, seed
   config.weighting.without_common_harm = False
   config.train_steps = steps
@@ -249,7 +251,7 @@ def _train(data_dir, workdir, *, seed, steps, warm_start=''):
   start = time.monotonic()
   results = trainer.train_and_evaluate(config.lock(), workdir)
   jax.clear_caches()
-  held_out = method_cells.read_held_out(workdir)
+  held_out = folds_lib.read_held_out(workdir)
   return {
       'seed': seed, 'fold': (seed + 1) % _NUM_FOLDS.value,
       'network': _NETWORK.value, 'train_steps': steps,
