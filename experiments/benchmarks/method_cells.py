@@ -95,7 +95,8 @@ def _prepare(part):
   rows = source.rows
   if part != PUBLISHED:
     rows = [row for row in rows if row.split == 'train']
-    rows = folds_lib.fold_rows(rows, folds_lib.deal(rows, _NUM_FOLDS.value), int(part))
+    folds = folds_lib.deal(rows, _NUM_FOLDS.value)
+    rows = folds_lib.fold_rows(rows, folds, int(part))
   output.mkdir(parents=True, exist_ok=True)
   manifest = manifest_lib.write_manifest(
       output / 'manifest.jsonl',

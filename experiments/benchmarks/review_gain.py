@@ -19,6 +19,7 @@ The same command goes on where it stopped. Each finished cell is one file:
 
   ranking-seed0.json: the base run, and what its audit knows of each annotation.
     `review_gain_table` counts from it how many faults each order finds.
+    ranking-RUN.json is the same of a finished run from --rank.
   none-0-seed0.json: as many further steps on the set as it was.
   ORDER-MINUTES-seed0.json: further steps on the corrected set.
   ORDER-MINUTES-seed0-scratch.json: all steps at once on the corrected set, from
@@ -76,6 +77,8 @@ _NETWORK = flags.DEFINE_string('network', 'effnet_lite0', 'Variant.')
 _BASE_STEPS = flags.DEFINE_integer('base_steps', 300, 'Of a base run.')
 _STEPS = flags.DEFINE_integer('train_steps', 120, 'Of each further run.')
 _SEEDS = flags.DEFINE_integer('num_seeds', 3, 'Each with a fold of its own.')
+_RANK = flags.DEFINE_list(
+    'rank', [], 'Finished runs to count faults for, besides the base runs.')
 _TABLES_ONLY = flags.DEFINE_bool(
     'tables_only', False, 'Print the tables of the finished cells; train none.')
 _NUM_FOLDS = flags.DEFINE_integer('num_folds', 4, 'Of the training subjects.')
@@ -268,24 +271,39 @@ def _base(seed):
   return os.path.join(_WORKDIR.value, 'runs', f'base-seed{seed}')
 
 
+def annotations_of(workdir: str) -> dict[str, list[Any]]:
+  """Returns what the audit of a run knows of each annotation, by column."""
+  run = observer_lib.open_run(workdir)
+  records = evidence_lib.audited(run.dataset.splits['train_weak'])
+  evidence = evidence_lib.collect(run)
+  texts = audit_files.columns(records)
+  rounded = lambda values: [round(float(v), 6) for v in values]
+  found = {
+      **{name: texts[name].tolist()
+         for name in ('id', 'kind', 'site', 'subject', 'fault')},
+      'score': rounded(ranking.score(evidence).score),
+      'disagreement': rounded(evidence.disagreements.mean(0)),
+      'loss': rounded(weak_losses(run, records))}
+  jax.clear_caches()
+  return found
+
+
 def _rank(seed):
   """Trains a base run, and returns its ranking cell."""
   cell = _train(_prepare_fold(seed), _base(seed), seed=seed,
                 steps=_BASE_STEPS.value)
-  run = observer_lib.open_run(_base(seed))
-  records = evidence_lib.audited(run.dataset.splits['train_weak'])
-  evidence = evidence_lib.collect(run)
-  scores = ranking.score(evidence)
-  texts = audit_files.columns(records)
-  rounded = lambda values: [round(float(v), 6) for v in values]
-  cell['annotations'] = {
-      **{name: texts[name].tolist()
-         for name in ('id', 'kind', 'site', 'subject', 'fault')},
-      'score': rounded(scores.score),
-      'disagreement': rounded(evidence.disagreements.mean(0)),
-      'loss': rounded(weak_losses(run, records))}
-  jax.clear_caches()
-  return cell
+  return cell | {'annotations': annotations_of(_base(seed))}
+
+
+def _rank_finished(workdir):
+  """Returns the ranking cell of a finished run, of which nothing is trained."""
+  config = run_folder.read_config(workdir)
+  metrics = run_schema.read(os.path.join(workdir, 'metrics.json'))
+  return {
+      'seed': config.seed, 'fold': None, 'train_steps': config.train_steps,
+      'network': config.model.name, 'auroc': metrics['indicators']['auroc'],
+      'state_sha256': metrics['state_sha256'],
+      'annotations': annotations_of(workdir)}
 
 
 def _correct_and_train(cell, table):
@@ -326,6 +344,11 @@ def main():
   logging.set_verbosity(logging.WARNING)
   os.makedirs(_CELLS.value, exist_ok=True)
   path = lambda name: os.path.join(_CELLS.value, f'{name}.json')
+  for workdir in _RANK.value:
+    name = f'ranking-{os.path.basename(os.path.normpath(workdir))}'
+    if not os.path.exists(path(name)):
+      run_folder.write_json(path(name), _rank_finished(workdir))
+    print(f'{name}: ranked', flush=True)
   rankings = {}
   for seed in range(_SEEDS.value):
     name = f'ranking-seed{seed}'
@@ -333,7 +356,12 @@ def main():
       run_folder.write_json(path(name), _rank(seed))
     rankings[seed] = run_schema.read(path(name))
     print(f'{name}: Dice {rankings[seed]["dice"]:.4f}', flush=True)
-  cells = plan(_SEEDS.value)
+  _train_cells(rankings, path)
+
+
+def _train_cells(rankings, path):
+  """Trains the cells that have no file yet."""
+  cells = plan(len(rankings))
   left = [cell for cell in cells if not os.path.exists(path(cell.name))]
   start = time.monotonic()
   for number, cell in enumerate(left, start=1):

@@ -124,11 +124,11 @@ def first_minute(minutes: np.ndarray, values: np.ndarray, goal: float) -> float:
   return float(minutes[last - 1] + share * (minutes[last] - minutes[last - 1]))
 
 
-def faults_to_markdown(rankings: dict[int, dict[str, Any]]) -> str:
+def faults_to_markdown(rankings: dict[str, dict[str, Any]]) -> str:
   """Returns the tables of faults found, one for each way to work.
 
   Args:
-    rankings: content of the ranking cell of each seed.
+    rankings: content of each ranking cell, by name.
   """
   grid = np.arange(0, _MOST + 1, 2)
   lines = []
@@ -242,13 +242,13 @@ def minutes_ratio(
   return ratio(np.arange(number)), float(low), float(high)
 
 
-def read(folder: str) -> tuple[dict[int, dict[str, Any]], list[dict[str, Any]]]:
-  """Returns the ranking cell of each seed, and the other cells of a folder."""
+def read(folder: str) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+  """Returns the ranking cells by name, and the other cells of a folder."""
   rankings, cells = {}, []
   for path in sorted(pathlib.Path(folder).glob('*.json')):
     cell = run_schema.read(str(path))
     if 'annotations' in cell:
-      rankings[cell['seed']] = cell
+      rankings[path.stem.removeprefix('ranking-')] = cell
     else:
       cells.append(cell)
   return rankings, cells
