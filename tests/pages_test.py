@@ -204,6 +204,14 @@ class TrainReportTest(absltest.TestCase):
         f'Median: {tested[4]}', f'Worst: {tested[0]}',
         'Least trusted of 32 weak annotations', least])
     self.assertLen(names, 8)
+    # Two plots share the width of the page.
+    plots_of = screen.split('<div class="plots fill">')[1]
+    self.assertEqual(
+        re.findall('<figcaption>([^<]*)', plots_of)[:2],
+        ['Validation Dice while training', 'Training loss'])
+    # Values of cases are named in words.
+    self.assertIn(' Dice of lesion <bdi>', screen)
+    self.assertNotIn('dice lesion', text)
     # It is printed, with the table of results, and nothing else.
     self.assertEqual(
         re.findall('<section( class="screen")?', text),

@@ -33,6 +33,7 @@ STYLE = """
   --c2: #2fc99a; --c3: #e79ac6; --c4: #f0d64a; --c5: #bbb; } }
 .plots { display: flex; flex-wrap: wrap; gap: 1.2rem 1.6rem; }
 .plot { width: 24rem; max-width: 100%; margin: 0 0 1rem; }
+.fill .plot { flex: 1 1 20rem; }
 .plot figcaption { font-weight: 600; }
 .plot svg { width: 100%; height: auto; display: block; }
 .plot svg text { fill: currentColor; font-size: 12px; }
@@ -198,9 +199,15 @@ def heat_map(
   return _figure(title, says, image + axes.draw(x_label, y_label), keys)
 
 
-def side_by_side(*figures: str) -> str:
-  """Puts figures side by side; a figure that is '' takes no space."""
-  return html_page.side_by_side(*figures, css_class='plots')
+def side_by_side(*figures: str, fill: bool = False) -> str:
+  """Puts figures side by side.
+
+  Args:
+    *figures: the figures; one that is '' takes no space.
+    fill: whether they grow until they fill the width of the page.
+  """
+  return html_page.side_by_side(
+      *figures, css_class='plots fill' if fill else 'plots')
 
 
 class _Axes:

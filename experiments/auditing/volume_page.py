@@ -13,6 +13,7 @@ from experiments.prediction import pictures
 from experiments.reports import blocks
 from experiments.reports import sections
 from experiments.reports import strips
+from experiments.reports import wording
 
 _NOTE = (
     'Left: the image. Right: the weak label is filled, and the prediction of '
@@ -82,7 +83,7 @@ def write(
       k: _number(row[k]) if k in ('rank', 'score', 'indicator') else str(row[k])
       for k in row if k != 'id'}, {}) for row in rows[:_MAX_LINES]]
   facts = {'annotations': summary['num_annotations']} | {
-      f'AUROC of planted faults, {blocks.words(kind)}': auroc
+      f'AUROC of planted faults, {wording.words(kind)}': auroc
       for kind, auroc in summary['auroc_by_kind'].items()}
   number = grammar.counted(len(rows), 'weak annotation')
   html_page.write(path, blocks.page(

@@ -17,6 +17,7 @@ from data_prep.shared import html_plots
 import numpy as np
 
 from experiments.reports import script
+from experiments.reports import wording
 
 # Pictures whose longer side is at most this many pixels are enlarged, because
 # browsers would blur them.
@@ -24,10 +25,6 @@ _TINY = 32
 _MIN_SIDE = 32  # Pictures are not shrunk below this many pixels.
 _QUALITY = 75  # Quality of WebP, from 0 to 100.
 _INTERVAL = '_interval_95'  # End of the key of an interval, in results.
-_KEYS = {'num_faulty': 'with a planted fault', 'num_weak': 'weak annotations'}
-_WORDS = {
-    'assd': 'ASSD', 'auroc': 'AUROC', 'dice': 'Dice', 'hd95': 'HD95',
-    'iou': 'IoU', 'nsd': 'NSD', 'val': 'validation'}
 
 
 class Picture(NamedTuple):
@@ -187,7 +184,7 @@ def cases_list(
   has_pictures = any(case.pictures for case in cases)
   thumbs = _thumbs if has_pictures else lambda case: ''
   heads = [_head(label, '', 'text'), '<th>pictures</th>' * has_pictures] + [
-      _head(n.replace('_', ' '), n == sorted_by, column.type)
+      _head(wording.case_words(n), n == sorted_by, column.type)
       for n, column in columns.items()]
   rows = [
       f'<tr><th scope="row">{html_page.name(case.id)}</th>{thumbs(case)}'
@@ -270,7 +267,7 @@ def gallery(cases: Sequence[Case]) -> str:
         f'{html_page.escape(caption)}</figcaption></figure>'
         for caption, picture in case.pictures.items())
     values = ', '.join(
-        f'{html_page.escape(n.replace("_", " "))} {html_page.name(_text(v))}'
+        f'{html_page.escape(wording.case_words(n))} {html_page.name(_text(v))}'
         for n, v in case.values.items() if _text(v))
     groups.append(
         f'<div class="group" style="--n: {len(case.pictures)}">'
@@ -314,10 +311,10 @@ def _tables(tree, caption):
   plain = {k: v for k, v in tree.items() if not isinstance(v, Mapping)}
   parts = []
   if plain:
-    parts.append(html_page.table(
-        caption, ['', ''], [[words(k), _text(v)] for k, v in plain.items()]))
+    rows = [[wording.words(k), _text(v)] for k, v in plain.items()]
+    parts.append(html_page.table(caption, ['', ''], rows))
   for key, child in tree.items():
-    title = f'{caption}: {words(key)}' if caption else words(key)
+    title = ': '.join(filter(None, [caption, wording.words(key)]))
     if not isinstance(child, Mapping) or not child:
       continue
     if all(isinstance(v, Mapping) for v in child.values()):
@@ -340,7 +337,7 @@ def lines_table(caption: str, lines: Sequence[Mapping[str, Any]]) -> str:
     return ''
   keys = list(dict.fromkeys(itertools.chain.from_iterable(lines)))
   rows = [[_text(line.get(k)) for k in keys] for line in lines]
-  head = [words(k) for k in keys]
+  head = [wording.words(k) for k in keys]
   if len(keys) > max(8, len(lines)):
     head, *rows = zip(head, *rows, strict=True)
   return html_page.table(caption, head, rows)
@@ -367,16 +364,6 @@ def details(title: str, values: Mapping[str, Any]) -> str:
   table = html_page.side_by_side(html_page.table('', ['', ''], lines))
   return (f'<details><summary>{html_page.escape(title)}</summary>{table}'
           '</details>')
-
-
-def words(key: Any) -> str:
-  """Returns a key as text for a reader: 'num_cases' is 'cases'."""
-  key = str(key)
-  if key in _KEYS:
-    return _KEYS[key]
-  return ' '.join(
-      _WORDS.get(word, word)
-      for word in key.removeprefix('num_').replace('_', ' ').split(' '))
 
 
 def _text(value, *, pair=' to '):

@@ -13,7 +13,7 @@ from experiments.reports import plots
 from experiments.reports import sections
 
 _SPLITS = {'test': 'Test', 'val': 'Validation'}
-_CURVE = 'Validation Dice'
+_CURVE, _LOSS = 'Validation Dice', 'Training loss'
 _NUM_SUSPECTS = 3
 _REVIEW = (
     'python -m experiments.audit --run=RUN',
@@ -42,10 +42,12 @@ def section(
           for split, name in _SPLITS.items() if split in results]
   body += [_part('Best, median and worst test case',
                  sections.gallery(_three(cases)))]
-  curve = plots.curves(lines).get(_CURVE)
-  if curve:
-    body.append(html_plots.side_by_side(html_plots.lines(
-        f'{_CURVE} while training', curve, x_label='step', y_range=(0, 1))))
+  curves = plots.curves(lines)
+  if curves[_CURVE]:
+    body.append(html_plots.side_by_side(
+        html_plots.lines(f'{_CURVE} while training', curves[_CURVE],
+                         x_label='step', y_range=(0, 1)),
+        html_plots.lines(_LOSS, curves[_LOSS], x_label='step'), fill=True))
   if suspects:
     commands = ', then '.join(f'<code>{c}</code>' for c in _REVIEW)
     body.append(_part(

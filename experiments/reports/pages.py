@@ -19,6 +19,7 @@ from experiments.evaluation import scoring
 from experiments.reports import blocks
 from experiments.reports import first_screen
 from experiments.reports import sections
+from experiments.reports import wording
 from experiments.saving import indicator_history
 from experiments.saving import session as session_lib
 
@@ -205,7 +206,7 @@ def write_audit_report(
               summary.faults),
           html_plots.lines(
               'Health of the indicators',
-              {blocks.words(n): (summary.steps, v)
+              {wording.words(n): (summary.steps, v)
                for n, v in summary.health.items()}, x_label='step'))),
       sections.section(
           'First suspects', sections.gallery(suspects[:sections.NUM_GALLERY])),

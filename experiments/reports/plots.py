@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments import painting
 from experiments.building import input_pipeline
-from experiments.reports import blocks
+from experiments.reports import wording
 
 _MAX_POINTS = 20_000  # More points of a scatter plot hide each other.
 _PANELS = {
@@ -35,7 +35,7 @@ def curves(
       points = [(line['step'], line[name]) for line in lines
                 if line.get(name) is not None]
       if points:
-        label = blocks.words(name.removeprefix('indicator_'))
+        label = wording.words(name.removeprefix('indicator_'))
         panels[title][label] = tuple(zip(*points, strict=True))
   return panels
 

@@ -39,7 +39,7 @@ a { color: var(--c0); } h3 { font-size: 1rem; margin: 1rem 0 .3rem; }
 .tools[hidden] { display: none; } .tools input { font: inherit; }
 .headline { font-size: 1.1rem; margin: .4rem 0; }
 .headline strong { font-size: 1.35rem; margin-right: .5rem; }
-.headline ~ .tables { margin-top: 1rem; }
+.headline ~ .tables, .headline ~ .plots { margin-top: 1rem; }
 .headline ~ .pictures { display: grid; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
 .headline ~ .pictures .group { width: auto; height: 100%;

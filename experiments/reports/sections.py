@@ -16,6 +16,7 @@ from PIL import Image
 from experiments import painting
 from experiments.reports import blocks
 from experiments.reports import plots
+from experiments.reports import wording
 
 # Bytes that the pictures of a list or gallery may take. The rest of a report is
 # small.
@@ -179,7 +180,7 @@ def indicator_plots(
   hist = lambda title, names: html_plots.histogram(
       title, {n: final[of_name] for n, of_name in _groups(names).items()},
       x_label='indicator', y_label='instances', x_range=(0, 1))
-  kinds = [blocks.words(k) for k in kinds]
+  kinds = [wording.words(k) for k in kinds]
   figures = [hist('Final indicators by kind', kinds)]
   if any(faults):
     figures.append(hist('Final indicators by planted fault', _named(faults)))
@@ -236,7 +237,7 @@ def quality_plot(
 
 
 def _named(faults):
-  return [blocks.words(fault) or 'no planted fault' for fault in faults]
+  return [wording.words(fault) or 'no planted fault' for fault in faults]
 
 
 def _groups(names):

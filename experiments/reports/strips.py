@@ -15,6 +15,7 @@ import numpy as np
 
 from experiments import painting
 from experiments.reports import blocks
+from experiments.reports import wording
 
 NUM_SHOWN = 20  # Volumes with a strip in one report.
 # Bytes that all strips of a report may take.
@@ -129,7 +130,7 @@ def _volume(name, values, strip):
   first = strip.worst[0] if strip.worst else number // 2
   width, height = strip.picture.width, strip.picture.height
   text = ', '.join(
-      f'{html_page.escape(blocks.words(k))} {html_page.name(v)}'
+      f'{html_page.escape(wording.words(k))} {html_page.name(v)}'
       for k, v in values.items() if v)
   buttons = ' '.join(
       f'<button type="button" data-slice="{k}">{strip.numbers[k]}</button>'
