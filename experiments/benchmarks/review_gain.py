@@ -74,8 +74,8 @@ _DATA_DIR = flags.DEFINE_string(
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of sets and runs.')
 _CELLS = flags.DEFINE_string('cells', None, 'Folder of the results.')
 _NETWORK = flags.DEFINE_string('network', 'effnet_lite0', 'Variant.')
-_BASE_STEPS = flags.DEFINE_integer('base_steps', 300, 'Of a base run.')
-_STEPS = flags.DEFINE_integer('train_steps', 120, 'Of each further run.')
+_BASE_STEPS = flags.DEFINE_integer('base_steps', 150, 'Of a base run.')
+_STEPS = flags.DEFINE_integer('train_steps', 150, 'Of each further run.')
 _SEEDS = flags.DEFINE_integer('num_seeds', 3, 'Each with a fold of its own.')
 _RANK = flags.DEFINE_list(
     'rank', [], 'Finished runs to count faults for, besides the base runs.')
@@ -349,23 +349,15 @@ def main():
     if not os.path.exists(path(name)):
       run_folder.write_json(path(name), _rank_finished(workdir))
     print(f'{name}: ranked', flush=True)
-  rankings = {}
-  for seed in range(_SEEDS.value):
-    name = f'ranking-seed{seed}'
-    if not os.path.exists(path(name)):
-      run_folder.write_json(path(name), _rank(seed))
-    rankings[seed] = run_schema.read(path(name))
-    print(f'{name}: Dice {rankings[seed]["dice"]:.4f}', flush=True)
-  _train_cells(rankings, path)
-
-
-def _train_cells(rankings, path):
-  """Trains the cells that have no file yet."""
-  cells = plan(len(rankings))
+  cells = plan(_SEEDS.value)
   left = [cell for cell in cells if not os.path.exists(path(cell.name))]
   start = time.monotonic()
   for number, cell in enumerate(left, start=1):
-    found = _correct_and_train(cell, rankings[cell.seed]['annotations'])
+    base = f'ranking-seed{cell.seed}'
+    if not os.path.exists(path(base)):
+      run_folder.write_json(path(base), _rank(cell.seed))
+    found = _correct_and_train(
+        cell, run_schema.read(path(base))['annotations'])
     run_folder.write_json(path(cell.name), found)
     mean = (time.monotonic() - start) / number
     print(f'{cell.name}: Dice {found["dice"]:.4f}, {found["seconds"]} s; '
