@@ -47,8 +47,9 @@ _PROBLEMS = (
     ('mlp', 'float32', 12,
      ('sgd', 'momentum', 'nesterov', 'adam', 'clip', 'clip_adam')),
     ('mlp', 'float64', 12, tuple(_OPTIMIZERS)),
-    ('unet_blocks', 'float64', 8, ('momentum', 'adam_small_eps_root', 'clip')),
-    ('unet', 'float32', 12, ('momentum', 'clip_adam')),
+    ('unet_blocks', 'float64', 8,
+     long_only.first_of(('adam_small_eps_root', 'clip', 'momentum'), 2)),
+    ('unet', 'float32', 12, long_only.first_of(('clip_adam', 'momentum'))),
 )
 
 
