@@ -43,12 +43,14 @@ role unlabelled has no annotation.
 `shared.reviews`.
 """
 
+from collections.abc import Iterable
 import json
 import os
 import pathlib
 from typing import Any, NamedTuple
 
 from data_prep.shared import reviews
+from data_prep.shared import sharing
 from data_prep.shared import whole_file
 
 VERSION = 1
@@ -57,6 +59,7 @@ ROLES = ('strong', 'weak', 'unlabelled')
 FAULTS = ('', 'shifted', 'shrunken', 'wrong_place', 'missing')
 LIMIT = 1e9  # Numbers of shapes are smaller in magnitude.
 
+_NOT_WRITTEN = (('evaluation', None), ('reviews', ()))
 _MAX_LINE = 200
 _MAX_FOUND = 48
 
@@ -196,11 +199,17 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     OSError: if the file cannot be read.
   """
   path = pathlib.Path(path)
-  problems = []
-  rows = []
-  header = None
-  content = path.read_bytes().decode('utf-8-sig', errors='replace')
-  for number, text in enumerate(content.split('\n'), start=1):
+  with open(
+      path, encoding='utf-8-sig', errors='replace', newline='\n') as file:
+    header, rows, problems = _parse_lines(file)
+  return Manifest(header, tuple(rows), path.resolve().parent, tuple(problems))
+
+
+def _parse_lines(file):
+  """Returns the header, the rows and the problems of some lines."""
+  header, rows, problems, shared = None, [], [], {}
+  for number, text in enumerate(file, start=1):
+    text = text.removesuffix('\n')
     if not text.strip():
       continue
     try:
@@ -216,15 +225,14 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
       header, wrong = _parse_header(fields, number)
       problems += wrong
     else:
-      row, wrong = _parse_row(fields, number)
+      row, wrong = _parse_row(fields, number, shared)
       problems += wrong
       if not wrong:
         rows.append(row)
   if header is None:
-    header = Header('', ())
     problems.append(Problem(
         'the manifest is empty', '', 'write a header line, then one per image'))
-  return Manifest(header, tuple(rows), path.resolve().parent, tuple(problems))
+  return header or Header('', ()), rows, problems
 
 
 def write_manifest(
@@ -240,20 +248,22 @@ def write_manifest(
   Returns:
     The manifest as read back from the file.
   """
-  path = pathlib.Path(path)
-  lines = [{'manifest_version': VERSION, **header._asdict()}]
-  for row in rows:
-    fields = row._asdict()
-    del fields['line']
-    if row.evaluation is None:
-      del fields['evaluation']
-    if not row.reviews:
-      del fields['reviews']
-    lines.append(fields)
-  with whole_file.open_whole(path, encoding='utf-8') as file:
-    for fields in lines:
-      file.write(json.dumps(fields, sort_keys=True) + '\n')
+  write_rows(path, header, rows)
   return read_manifest(path)
+
+
+def write_rows(
+    path: str | os.PathLike[str], header: Header, rows: Iterable[Row]
+) -> None:
+  """Writes a manifest as `write_manifest` does, without reading it back."""
+  with whole_file.open_whole(path, encoding='utf-8') as file:
+    file.write(json.dumps({
+        'manifest_version': VERSION, **header._asdict()}, sort_keys=True))
+    for row in rows:
+      fields = {name: value for name, value in row._asdict().items()
+                if (name, value) not in _NOT_WRITTEN and name != 'line'}
+      file.write('\n' + json.dumps(fields, sort_keys=True))
+    file.write('\n')
 
 
 def is_exact(row: Row) -> bool:
@@ -271,7 +281,7 @@ def is_number(value: Any) -> bool:
 
 
 def _clip(text: str) -> str:
-  """Returns the text in one line of at most `_MAX_FOUND` characters."""
+  """Returns one line of at most `_MAX_FOUND` characters."""
   text = ' '.join(text.split())
   return text if len(text) <= _MAX_FOUND else text[: _MAX_FOUND - 3] + '...'
 
@@ -372,7 +382,7 @@ def _parse_header(fields, line):
       fields['name'], tuple(fields['classes']), fields.get('root', '.')), []
 
 
-def _parse_row(fields, line):
+def _parse_row(fields, line, shared):
   """Returns a row and its problems; the row is None if there are any."""
   problems = _parse(fields, _ROW_FIELDS, line)
   if problems:
@@ -381,4 +391,5 @@ def _parse_row(fields, line):
   if fields.get('spacing_mm') is not None:
     fields['spacing_mm'] = tuple(float(v) for v in fields['spacing_mm'])
   fields['reviews'] = tuple(fields.get('reviews', ()))
+  sharing.share(fields, shared)
   return Row(**fields), []

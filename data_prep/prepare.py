@@ -172,8 +172,8 @@ def _write(image_size, reviewed, write_shards):
       write_shards=write_shards)
   if made is not None:
     closing.print_summary(
-        pathlib.Path(_OUTPUT.value), image_size, dataset=_DATASET.value,
-        earlier=reviewed.run if reviewed else '')
+        pathlib.Path(_OUTPUT.value), made.manifest, image_size,
+        dataset=_DATASET.value, earlier=reviewed.run if reviewed else '')
     writing.print_left_out(made, output / leaving_out.FILE)
 
 

@@ -7,6 +7,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from data_prep.checks import check_copies
 from data_prep.checks import duplicates
+from data_prep.checks import neighbours
 import numpy as np
 from PIL import Image
 
@@ -123,9 +124,9 @@ class DuplicatesTest(parameterized.TestCase):
     groups = ['train', 'test', 'val', 'train', 'train', 'test', 'train',
               'test', 'val', 'train', 'test', 'train', 'test']
     self.assertEqual(
-        duplicates.neighbours(names, groups), [(0, 1), (6, 7), (8, 9)])
+        neighbours.find(names, groups), [(0, 1), (6, 7), (8, 9)])
     # Numbers that begin anew in each folder do not come from one film.
-    self.assertEmpty(duplicates.neighbours(
+    self.assertEmpty(neighbours.find(
         ['train/1.png', 'train/2.png', 'test/1.png', 'test/2.png'],
         ['train', 'train', 'test', 'test']))
 

@@ -39,10 +39,10 @@ import re
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
 from data_prep.checks import check_copies
+from data_prep.checks import check_names
 from data_prep.checks import check_report
 from data_prep.checks import check_row
 from data_prep.drawing import kept as kept_lib
-from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 from data_prep.shared import scratch
@@ -56,6 +56,7 @@ _VALUE_FLAGS = ('--mask_values', '--mask_threshold', '--scribble_values')
 _DEFECTIVE = ('image', 'annotation', 'evaluation')  # Fields that name files.
 
 _Problem = manifest_lib.Problem
+_SILENT = check_annotation.Log((), ())
 
 
 def check_manifest(
@@ -122,17 +123,17 @@ def inspect_manifest(
       log.problems.extend(row_log.problems)
       log.notices.extend(row_log.notices)
       facts.append(seen)
-      # Store tuples to save memory: each empty list is an object of its own,
-      # while all empty tuples are the same object.
-      logs.append((row, row_log._replace(
-          problems=tuple(row_log.problems), notices=tuple(row_log.notices))))
+      # All rows of which nothing is said share one object, to save memory.
+      logs.append(check_annotation.Log(
+          tuple(row_log.problems), tuple(row_log.notices))
+                  if row_log.problems or row_log.notices else _SILENT)
       if wrong := [p for p in row_log.problems if p.field.startswith(
           _DEFECTIVE)]:
         defects[row.id] = wrong
       if progress is not None:
         progress(done)
-  _check_ids(rows, log)
-  _check_case(rows, log)
+  check_names.check_ids(rows, log)
+  check_names.check_case(rows, log)
   _check_subjects(rows, log)
   if facts:
     copies = check_copies.find_copies(rows, facts, manifest.root)
@@ -159,8 +160,8 @@ def inspect_manifest(
       _note_unlisted(manifest, all_rows, log)
   return check_report.Findings(
       _in_order(log.problems), _in_order(log.notices), facts,
-      {row_id: _in_order(some) for row_id, some in defects.items()}, logs=logs,
-      thumbnails=thumbnails)
+      {row_id: _in_order(some) for row_id, some in defects.items()}, rows=rows,
+      logs=logs, thumbnails=thumbnails)
 
 
 def _in_order(problems):
@@ -169,7 +170,8 @@ def _in_order(problems):
       value if isinstance(value, int) or value.isprintable()
       else ascii(value)[1:-1])
   problems = sorted(problems, key=lambda p: p.line or 10**9)
-  return [_Problem(*map(safe, p)) for p in problems]
+  return [p if p == (made := _Problem(*map(safe, p))) else made
+          for p in problems]
 
 
 def _check_names(manifest, log):
@@ -195,8 +197,8 @@ def _inspect_rows(manifest, known, thumbnails, kept):
     yield from ((empty if i else log, check_row.Facts())
                 for i in range(len(manifest.rows)))
     return
-  before = {row.id: (row, log, seen) for (row, log), seen in zip(
-      known.logs, known.facts, strict=True)} if known else {}
+  before = {row.id: (row, log, seen) for row, log, seen in zip(
+      known.rows, known.logs, known.facts, strict=True)} if known else {}
   with pixels.strict_pillow():
     yield from pixels.each_in_threads(
         functools.partial(_inspect_row, context=context, before=before),
@@ -221,41 +223,6 @@ def _inspect_row(row, context, before):
     return check_row.inspect_row(row, context)
   notices = [notice._replace(line=row.line) for notice in log.notices]
   return check_annotation.Log([], notices, row), seen
-
-
-def _check_ids(rows, log):
-  """Reports ids that cannot name a file, and ids that occur twice."""
-  first = {}
-  for row in rows:
-    if not confined.is_name(row.id):
-      log.problems.append(_Problem(
-          'the id cannot name a file below a folder', pixels.tail(row.id),
-          confined.FIX, row.line, row.id, 'id'))
-    if row.id in first:
-      log.problems.append(_Problem(
-          f'duplicate id, first on line {first[row.id]}', '',
-          'give each image its own id', row.line, row.id, 'id'))
-    first.setdefault(row.id, row.line)
-
-
-def _check_case(rows, log):
-  """Reports names that differ from another name only in letter case."""
-  first = {}
-  for row in rows:
-    names = [('image', row.image), ('id', row.id)]
-    path = (row.annotation or {}).get('path')
-    if isinstance(path, str):
-      names.insert(1, ('annotation.path', path))
-    for field, name in names:
-      place = 'id' if field == 'id' else 'file'
-      known, line = first.setdefault(
-          (place, pixels.fold(name)), (name, row.line))
-      if known != name:
-        log.problems.append(_Problem(
-            f'differs only in case from {pixels.tail(known)!r} on line {line}',
-            pixels.tail(name), 'rename one: many disks cannot hold both',
-            row.line, row.id, field))
-        break  # An id is often the name of its file: report only one of them.
 
 
 def _check_subjects(rows, log):

@@ -6,6 +6,7 @@ consecutive names, which may be frames of one video.
 
 from collections.abc import Sequence
 import hashlib
+import itertools
 import os
 import pathlib
 
@@ -13,6 +14,8 @@ from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
 from data_prep.checks import check_row
 from data_prep.checks import duplicates
+from data_prep.checks import neighbours
+from data_prep.checks import pivots
 from data_prep.drawing import rasterize
 from data_prep.shared import grammar
 from data_prep.shared import pixels
@@ -115,8 +118,23 @@ def check_near_copies(
     near_copies: 'refuse' to report problems, 'notice' to report notices.
   """
   told = set()
-  pairs = duplicates.near_pairs(
-      _Thumbnails(facts, file), [row.split for row in rows])
+  some, seen = [], {}
+  for i, row in enumerate(rows):
+    known = seen.setdefault(row.split, set())
+    if copies.get(i, i) not in known:
+      known.add(copies.get(i, i))
+      some.append(i)
+  found = duplicates.near_pairs(
+      _Thumbnails([facts[i] for i in some], file),
+      [rows[i].split for i in some])
+  if len(some) > pivots.EXHAUSTIVE:
+    log.notices.append(_Problem(
+        f'{len(some):,} different pictures: near copies are searched among '
+        'those that resemble the same ones', '',
+        'about 1 in 100 may not be found'))
+  pairs = _expand(rows, copies, [
+      duplicates.Pair(some[i], some[j], likeness)
+      for i, j, likeness in found])
   for i, j, _ in sorted(pairs, key=lambda pair: -pair.likeness):
     row, other = rows[i], rows[j]
     if copies.get(i, i) == copies.get(j, j) or i in told or (
@@ -129,6 +147,39 @@ def check_near_copies(
         'keep both in one split, or --near_copies=notice', row.line, row.id,
         'image')
     (log.problems if near_copies == 'refuse' else log.notices).append(problem)
+
+
+def _expand(rows, copies, pairs):
+  """Returns pairs of all rows whose pictures are nearly the same.
+
+  Each later row is paired with the first row of each split that shows a near
+  copy, and with the first one of another subject than that.
+
+  Args:
+    rows: rows of a manifest.
+    copies: result of `find_copies`.
+    pairs: pairs of the first rows of each picture and split.
+  """
+  if len(set(copies.values())) == 0:
+    return pairs
+  key = lambda i: (copies.get(i, i), rows[i].split)
+  members = {key(i): [] for pair in pairs for i in pair[:2]}
+  if not members:
+    return []
+  for i in range(len(rows)):
+    if key(i) in members:
+      members[key(i)].append(i)
+  found = []
+  for one, other, likeness in pairs:
+    for those, others in (
+        (members[key(one)], members[key(other)]),
+        (members[key(other)], members[key(one)])):
+      subject = rows[others[0]].subject
+      least = [others[0], *itertools.islice(
+          (i for i in others if rows[i].subject != subject), 1)]
+      found += [duplicates.Pair(i, k, likeness)
+                for i in those for k in least if k < i]
+  return sorted(found)
 
 
 class _Thumbnails(Sequence):
@@ -161,7 +212,7 @@ def note_neighbours(
     can_choose: whether the user can name subjects with flags.
   """
   pairs = [
-      (rows[i], rows[j]) for i, j in duplicates.neighbours(
+      (rows[i], rows[j]) for i, j in neighbours.find(
           [row.image if isinstance(row.image, str) else '' for row in rows],
           [row.split for row in rows])
       if not (rows[i].subject and rows[j].subject)]

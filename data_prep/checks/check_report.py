@@ -41,7 +41,8 @@ class Findings(NamedTuple):
     pictures: maps a line of the manifest to its picture. If the manifest was
       generated, so that users have never seen it, the report names these
       pictures instead of lines.
-    logs: the rows that `facts` describes, each with its log.
+    rows: the rows that `facts` describes.
+    logs: the log of each of these rows.
     thumbnails: file of the thumbnails of the images.
   """
 
@@ -50,7 +51,8 @@ class Findings(NamedTuple):
   facts: list[check_row.Facts]
   defects: Mapping[str, list[manifest_lib.Problem]] = {}
   pictures: Mapping[int, str] = {}
-  logs: Sequence[tuple[manifest_lib.Row, object]] = ()
+  rows: Sequence[manifest_lib.Row] = ()
+  logs: Sequence[object] = ()
   thumbnails: scratch.Scratch | None = None
 
 

@@ -21,16 +21,17 @@ different videos and patients have at most 0.90
 (experiments/results/duplicates.md).
 """
 
+import array
 from collections.abc import Iterator, Sequence
 import functools
-import pathlib
-import re
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from data_prep.checks import pivots
 from data_prep.shared import scratch
 
 SIDE = 32
@@ -47,9 +48,6 @@ _SCREEN = 0.75
 # than this, in gray levels.
 _FLAT = 0.5
 _BLOCK = 1024  # Number of pictures whose correlations are computed at once.
-_SPLIT_FOLDER = re.compile(
-    r'(images?)?[-_]?(tr|train(ing)?|va|val(id(ation)?)?|ts|test(ing)?)'
-    r'([-_]?images?)?', re.IGNORECASE)
 _NUM_PAIRS = 1000  # Number of pairs that are compared at once.
 # Signs by which mirroring multiplies the frequencies of a picture. Columns:
 # frequencies that are (even, even), (even, odd), (odd, even), (odd, odd) along
@@ -68,6 +66,25 @@ def thumbnail(image: np.ndarray | Image.Image) -> bytes:
     image = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   picture = image.convert('L')
   return picture.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
+
+
+class Thumbnails(Sequence):
+  """Thumbnails in a file, which vanishes with the object."""
+
+  def __init__(self):
+    self._file = scratch.Scratch()
+    self._places = array.array('q')
+
+  def add(self, content: bytes) -> None:
+    """Adds a thumbnail, or b'' for a picture that has none."""
+    self._places.append(self._file.add(content) if content else -1)
+
+  def __len__(self) -> int:
+    return len(self._places)
+
+  def __getitem__(self, index):
+    place = self._places[index]
+    return b'' if place < 0 else self._file.read(place, SIDE**2)
 
 
 class Pair(NamedTuple):
@@ -91,7 +108,9 @@ def near_pairs(
 
   Their likeness is above `THRESHOLD`. Comparing two groups of N and M pictures
   takes two products of matrices [N, 256] and [256, M], and a little more time
-  for each pair that may be alike. A temporary file holds the vectors.
+  for each pair that may be alike. Of more than `pivots.EXHAUSTIVE` pictures,
+  only those that share a pivot are compared, so that a few pairs may be missed,
+  see `pivots`. A temporary file holds the vectors.
 
   Args:
     thumbnails: thumbnail of each picture; a picture with b'' is skipped. The
@@ -105,7 +124,11 @@ def near_pairs(
   for i, (content, group) in enumerate(zip(thumbnails, groups, strict=True)):
     if content:
       members.setdefault(group, []).append(i)
+  if len(members) < 2:
+    return []
   blocks = [_Blocks(members[name], thumbnails) for name in sorted(members)]
+  if sum(map(len, members.values())) > pivots.EXHAUSTIVE:
+    return sorted(_by_pivots(blocks, thumbnails, is_across=True))
   pairs = []
   for a, first in enumerate(blocks):
     for second in blocks[a + 1 :]:
@@ -116,46 +139,26 @@ def near_pairs(
 def all_pairs(thumbnails: Sequence[bytes]) -> list[Pair]:
   """Returns the pairs of pictures that are alike, as `near_pairs` does.
 
-  The pictures of each pair may belong to any split.
+  The pictures of each pair may belong to any split. Of equal thumbnails, each
+  is paired with the first one, and only that is compared with others.
   """
-  blocks = _Blocks(
-      [i for i, content in enumerate(thumbnails) if content], thumbnails)
-  return sorted(_between(blocks, blocks, thumbnails))
-
-
-def neighbours(
-    names: Sequence[str], groups: Sequence[str]
-) -> list[tuple[int, int]]:
-  """Finds pictures in different groups whose names are consecutive.
-
-  Names are consecutive if only their last numbers differ, by 1, such as
-  `p1/frame_9.png` and `p1/frame_10.png`; leading zeros do not matter. Folders
-  named after a split are ignored, so that `train/1.png` and `test/2.png` are
-  consecutive. If two splits hold the same names, for instance because each
-  split counts from 1, these names are skipped.
-
-  Args:
-    names: paths of the pictures, with slashes.
-    groups: group of each picture, such as its split.
-
-  Returns:
-    The indices of the two pictures of each pair.
-  """
-  places = {}
-  for i, name in enumerate(names):
-    path = pathlib.PurePosixPath(name)
-    found = re.fullmatch(r'(.*?)(\d{1,18})(\D*)', path.stem, re.DOTALL)
-    if found:
-      folders = tuple(
-          f for f in path.parent.parts if not _SPLIT_FOLDER.fullmatch(f))
-      key = folders, found[1], int(found[2]), found[3]
-      places.setdefault(key, []).append(i)
-  pairs = []
-  for (folders, stem, number, end), here in places.items():
-    after = places.get((folders, stem, number + 1, end), [])
-    if len(here) == len(after) == 1 and groups[here[0]] != groups[after[0]]:
-      pairs.append((here[0], after[0]))
-  return pairs
+  first, equal, members = {}, [], []
+  for i, content in enumerate(thumbnails):
+    if not content:
+      continue
+    known = first.setdefault(
+        hashlib.blake2b(content, digest_size=16).digest(), i)
+    if known == i:
+      members.append(i)
+    else:
+      equal.append((i, known))
+  del first
+  blocks = _Blocks(members, thumbnails)
+  flat = blocks.flat
+  pairs = [Pair(i, known, 1.0) for i, known in equal if known not in flat]
+  if len(members) > pivots.EXHAUSTIVE:
+    return sorted(pairs + _by_pivots([blocks], thumbnails, is_across=False))
+  return sorted(pairs + _between(blocks, blocks, thumbnails))
 
 
 class _Blocks:
@@ -163,15 +166,19 @@ class _Blocks:
 
   The vectors of 100,000 pictures would take 100 MiB of memory, so they are kept
   in a file.
+
+  Attributes:
+    flat: indices of the flat pictures, whose vectors are zero.
   """
 
   def __init__(self, members, thumbnails):
     """Computes the vectors of the pictures with the indices `members`."""
     self._file = scratch.Scratch()
-    self._blocks = []
+    self._blocks, self.flat = [], set()
     for start in range(0, len(members), _BLOCK):
       some = np.array(members[start : start + _BLOCK])
       vectors = _plain([thumbnails[i] for i in some])
+      self.flat.update(some[~vectors.any(1)].tolist())
       self._blocks.append((some, self._file.add(vectors.tobytes())))
 
   def __iter__(self):
@@ -197,6 +204,26 @@ def _between(first, second, thumbnails):
         found &= some[:, None] > others
       left, right = np.nonzero(found)
       pairs += _compare(some[left], others[right], thumbnails)
+  return pairs
+
+
+def _by_pivots(groups, thumbnails, *, is_across):
+  """Returns the pairs that are alike among pictures that share a pivot.
+
+  Args:
+    groups: the pictures of each group, as `_Blocks`.
+    thumbnails: thumbnail of each picture.
+    is_across: whether only pictures of different groups are compared.
+  """
+  numbers = [np.concatenate([some for some, _ in group]) for group in groups]
+  group_of = np.repeat(
+      np.arange(len(groups), dtype=np.int8), list(map(len, numbers)))
+  numbers = np.concatenate(numbers)
+  pairs = []
+  for left, right in pivots.candidates(
+      [vectors for group in groups for _, vectors in group],
+      group_of if is_across else None, screen=_screen, least=_SCREEN):
+    pairs += _compare(numbers[left], numbers[right], thumbnails)
   return pairs
 
 

@@ -20,10 +20,11 @@ def of_manifest(
       which the file holds them, instead of sorting them. Records of earlier
       versions store this hash.
   """
-  rows = [row._replace(line=0) if as_written else content(row)
-          for row in manifest.rows]
-  text = '\n'.join(map(repr, [manifest.header, *rows]))
-  return hashlib.sha256(text.encode()).hexdigest()
+  digest = hashlib.sha256(repr(manifest.header).encode())
+  for row in manifest.rows:
+    row = row._replace(line=0) if as_written else content(row)
+    digest.update(f'\n{row!r}'.encode())
+  return digest.hexdigest()
 
 
 def content(row: manifest_lib.Row) -> manifest_lib.Row:

@@ -63,16 +63,17 @@ def shard_tasks(
   tasks = []
   for split, rows in schema.split_rows(manifest).items():
     for index, start in enumerate(range(0, len(rows), _SHARD_ROWS)):
-      # Records do not hold reviews, so a shard does not change with them.
-      shard = tuple(fingerprints.content(row._replace(reviews=()))
-                    for row in rows[start : start + _SHARD_ROWS])
+      shard = tuple(rows[start : start + _SHARD_ROWS])
       task = ShardTask(
           split=split, index=index, rows=shard,
           first_instance_id=start if split == 'train_weak' else -1,
           root='', image_size=image_size,
           num_classes=len(manifest.header.classes), channels=channels)
+      # Records do not hold reviews, so a shard does not change with them.
+      hashed = task._replace(rows=tuple(
+          fingerprints.content(row._replace(reviews=())) for row in shard))
       files = fingerprints.of_files(shard, manifest.root, kept)
-      content = f'{schema.VERSION} {task} {files}'
+      content = f'{schema.VERSION} {hashed} {files}'
       digest = hashlib.sha256(content.encode()).hexdigest()
       tasks.append(task._replace(root=str(manifest.root), digest=digest))
   return tasks

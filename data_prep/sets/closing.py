@@ -38,8 +38,8 @@ def counts(manifest: manifest_lib.Manifest) -> str:
 
 
 def print_summary(
-    output: pathlib.Path, image_size: int, *, dataset: str | None,
-    earlier: str = '',
+    output: pathlib.Path, manifest: manifest_lib.Manifest, image_size: int, *,
+    dataset: str | None, earlier: str = '',
 ) -> None:
   """Prints a summary of a prepared set, and the command to train on it.
 
@@ -47,12 +47,12 @@ def print_summary(
 
   Args:
     output: folder of the prepared set.
+    manifest: its manifest.
     image_size: height and width of the records.
     dataset: key of the set in `named_sets.SETS`, or None for a user's own set.
     earlier: folder of a run on the set before a review, from which training can
       go on; '' if there is none.
   """
-  manifest = manifest_lib.read_manifest(output / 'manifest.jsonl')
   records = tfds.builder_from_directory(output / 'records')
   print(counts(manifest))
   classes = manifest.header.classes

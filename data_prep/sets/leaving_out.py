@@ -271,7 +271,7 @@ def check_and_leave_out(
       left_out[row_id] = formats.LeftOut(
           'picture', row_id, _reason(problems[0]), problems[0].field)
     refuse_nothing_left(
-        sum(row.id not in left_out for row, _ in findings.logs),
+        sum(row.id not in left_out for row in findings.rows),
         [*left_out.values()])
     made = make(frozenset(left_out))
     findings = inspect(made, findings)
@@ -348,6 +348,6 @@ def write_without(
   # Make the root absolute, since the manifest moves but its pictures do not.
   root = given.header.root if given.folder == folder.resolve() else str(
       given.root.resolve())
-  moved = manifest_lib.write_manifest(
-      folder / 'manifest.jsonl', given.header._replace(root=root), rows)
-  return moved._replace(rows=tuple(rows))
+  header = given.header._replace(root=root)
+  manifest_lib.write_rows(folder / 'manifest.jsonl', header, rows)
+  return manifest_lib.Manifest(header, tuple(rows), folder.resolve())

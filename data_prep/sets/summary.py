@@ -100,7 +100,7 @@ def choose_rows(
   groups = collections.defaultdict(list)
   for i in np.random.default_rng(seed).permutation(len(rows)):
     groups[_group(rows[i])].append(int(i))
-  ordered = [groups[key] for key in sorted(groups)]
+  ordered = [groups[key][:number] for key in sorted(groups)]
   # Take the first row of each group, then the second row of each, and so on.
   turns = sorted(
       (turn, place, i) for place, group in enumerate(ordered)

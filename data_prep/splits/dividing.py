@@ -210,10 +210,16 @@ def find_presence(
             rasterize.read_mask(root / annotation['path'], values), values))
       except Exception:  # The check reports what is wrong with the file.
         labels = ()
-    return frozenset(int(v) for v in labels if 0 < v < 255)
+    return _shared(frozenset(int(v) for v in labels if 0 < v < 255))
 
-  found = pixels.map_in_threads(find, rows)
-  return dict(zip([r.id for r in rows], found, strict=True))
+  found = pixels.each_in_threads(find, rows)
+  return dict(zip((r.id for r in rows), found, strict=True))
+
+
+@functools.lru_cache(maxsize=1024)
+def _shared(classes):
+  """Returns one object for all equal sets, so that each takes memory once."""
+  return classes
 
 
 def join_copies(
@@ -235,13 +241,13 @@ def join_copies(
     except Exception:  # The check reports what is wrong with the file.
       return b''
 
-  thumbnails = pixels.map_in_threads(thumbnail, rows)
+  thumbnails = duplicates.Thumbnails()
+  for content in pixels.each_in_threads(thumbnail, rows):
+    thumbnails.add(content)
   pairs = duplicates.all_pairs(thumbnails)
-  names = [[row.subject] * bool(row.subject) for row in rows]
-  for pair in pairs:
-    for i in (pair.later, pair.earlier):
-      names[i].append(pair)
-  component = splits.connect(names)
+  del thumbnails
+  component = splits.connect(
+      [[row.subject for row in rows]], [pair[:2] for pair in pairs])
   # Messages show the name of a group, so it begins with its first subject.
   first = {}
   for row, c in zip(rows, component, strict=True):

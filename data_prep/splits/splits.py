@@ -5,7 +5,7 @@ request) is in two splits. All draws are seeded and do not depend on the order
 of the rows. `splits_file` stores the result.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 from scipy import sparse
@@ -187,25 +187,36 @@ def group_rows(
       raise ValueError(
           f'Id {row.id!r} has no site: give it one, or split by subject.')
   groups = {}
-  for row, group in zip(rows, connect([
-      [('subject', r.subject)] * bool(r.subject)
-      + [('site', r.site)] * (by == 'site') for r in rows]), strict=True):
+  columns = [[row.subject for row in rows]]
+  if by == 'site':
+    columns.append([row.site for row in rows])
+  for row, group in zip(rows, connect(columns), strict=True):
     groups.setdefault(group, []).append(row)
   return list(groups.values())
 
 
-def connect(names: Sequence[Iterable[Hashable]]) -> list[int]:
-  """Returns the number of each item's group; a common name joins two items.
+def connect(
+    columns: Sequence[Sequence[str]], pairs: Sequence[tuple[int, int]] = ()
+) -> list[int]:
+  """Returns the number of each item's group.
 
   Args:
-    names: the names of each item.
+    columns: lists with a name of each item, such as its subject. Two items with
+      the same name in one list are in one group; '' is no name.
+    pairs: indices of two items each that are in one group.
   """
-  first, number = {}, len(names)
-  edges = [(i, first.setdefault(name, i))
-           for i, some in enumerate(names) for name in some]
-  starts, ends = np.array(edges, int).reshape(-1, 2).T
+  number = len(columns[0])
+  joined = np.array(pairs, np.int32).reshape(-1, 2)
+  starts, ends = [joined[:, 0]], [joined[:, 1]]
+  for column in columns:
+    first = {}
+    starts.append(np.arange(number, dtype=np.int32))
+    ends.append(np.fromiter(
+        (first.setdefault(name, i) if name else i
+         for i, name in enumerate(column)), np.int32, number))
+  starts, ends = np.concatenate(starts), np.concatenate(ends)
   graph = sparse.coo_matrix(
-      (np.ones(len(starts)), (starts, ends)), shape=(number, number))
+      (np.ones(len(starts), bool), (starts, ends)), shape=(number, number))
   return csgraph.connected_components(graph, directed=False)[1].tolist()
 
 
