@@ -126,8 +126,7 @@ def _run():
       _DECISIONS.value)
   whole = is_reviewed or source_flags.wants_volumes() or (
       _DATASET.value in named_sets.WHOLE)
-  write_shards = runner_flags.writer(
-      '--check' if _CHECK.value else 'whole volumes' if whole else '')
+  spread = runner_flags.spread('whole volumes' if whole else '')
   if is_reviewed:
     return reviewed_volumes.prepare(
         _DECISIONS.value, None if _CHECK.value else _OUTPUT.value,
@@ -144,32 +143,33 @@ def _run():
   if _CHECK.value:
     with (tempfile.TemporaryDirectory() as folder,
           system_errors.naming(folder)):
-      made = _make(pathlib.Path(folder), image_size, None, reviewed)
+      made = _make(pathlib.Path(folder), image_size, None, reviewed, spread)
       print(closing.counts(made.manifest))
       if _SUMMARY.value:
         writing.write_summary(_SUMMARY.value, made, image_size)
       writing.print_left_out(made)
       print('The set has no problems.')
   else:
-    _write(image_size, reviewed, write_shards)
+    _write(image_size, reviewed, spread)
   if reviewed is not None:
     print(reviewed.counts)
 
 
-def _write(image_size, reviewed, write_shards):
+def _write(image_size, reviewed, spread):
   """Prepares a set of pictures in --output, and prints its summary.
 
   Args:
     image_size: height and width of the records.
     reviewed: the set after the decisions of a review, or None.
-    write_shards: function that writes shards, or None, see `builder.build`.
+    spread: value of `runner_flags.spread`.
   """
   output = pathlib.Path(_OUTPUT.value).absolute()
   made = writing.write(
-      output, lambda folder, kept: _make(folder, image_size, kept, reviewed),
+      output, lambda folder, kept: _make(
+          folder, image_size, kept, reviewed, spread),
       image_size=image_size, overwrite=_OVERWRITE.value,
       previous=reviewed and reviewed.folder / 'records',
-      write_shards=write_shards)
+      write_shards=spread.write)
   if made is not None:
     closing.print_summary(
         pathlib.Path(_OUTPUT.value), made.manifest, image_size,
@@ -270,7 +270,7 @@ def _check_use():
       raise _Refused(f'--{name} is not for {what}: remove it')
 
 
-def _make(folder, image_size, kept, reviewed):
+def _make(folder, image_size, kept, reviewed, spread):
   """Writes the manifest to `folder`, then checks it and the files it names."""
   printed = []
   try:
@@ -303,7 +303,7 @@ def _make(folder, image_size, kept, reviewed):
               given, folder, without | listed), [], [])
     made, findings, more = leaving_out.check_and_leave_out(
         make, lambda made, known: _inspect(
-            made.manifest, known, all_rows, kept),
+            made.manifest, known, all_rows, kept, spread),
         allowed=allowed)
     if reviewed is None:
       preparation.write(
@@ -334,7 +334,7 @@ def _write_manifest(folder, image_size):
         f'({command_line.one_line(repr(error))[:40]})') from error
   manifest = manifest_lib.read_manifest(_MANIFEST.value)
   if manifest.problems:
-    _tell(_inspect(manifest, None, (), None))
+    _tell(_inspect(manifest, None, (), None, runner_flags.Spread()))
   return manifest
 
 
@@ -352,7 +352,7 @@ def _shown(path):
   return os.path.relpath(path, source) if path.startswith(source) else path
 
 
-def _inspect(manifest, known, all_rows, kept):
+def _inspect(manifest, known, all_rows, kept, spread):
   """Checks a set; for a --source, the findings name the user's own files."""
   again = ' again, without what is defective' if known else ''
   number = grammar.counted(len(manifest.rows), 'image')
@@ -372,7 +372,7 @@ def _inspect(manifest, known, all_rows, kept):
       no_weak='notice' if _CHECK.value else 'refuse', all_rows=all_rows,
       # The reader of a source has already reported the files it did not read.
       drawn=drawn, unlisted=not (is_source or _DECISIONS.value),
-      can_choose=is_source, kept=kept)
+      can_choose=is_source, kept=kept, inspect=spread.inspect)
   if is_source:
     findings = findings._replace(
         pictures={1: 'the set'} | {

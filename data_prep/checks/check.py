@@ -30,11 +30,12 @@ only reported. These rules could have been chosen differently:
 """
 
 import collections
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 import functools
 import itertools
 import os
 import re
+from typing import Any
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
@@ -81,6 +82,7 @@ def inspect_manifest(
     all_rows: Sequence[manifest_lib.Row] = (),
     drawn: Collection[str] = (),
     kept: kept_lib.Kept | None = None,
+    inspect: Callable[..., Iterator[Any]] | None = None,
 ) -> check_report.Findings:
   """Finds all problems of a manifest, and notes what is odd but valid.
 
@@ -107,6 +109,8 @@ def inspect_manifest(
     drawn: ids of images whose splits were drawn at random. Consecutive names of
       such images in two splits are not noted.
     kept: keeps images and masks for the records.
+    inspect: function that inspects rows in other processes, see
+      `beam_rows.inspect`; None inspects them in threads.
 
   Returns:
     The problems, the notices, and the facts of each row.
@@ -117,7 +121,7 @@ def inspect_manifest(
   thumbnails = known.thumbnails if known else scratch.Scratch()
   if manifest.header.classes:
     _check_names(manifest, log)
-    inspected = _inspect_rows(manifest, known, thumbnails, kept)
+    inspected = _inspect_rows(manifest, known, thumbnails, kept, inspect)
     for done, (row, (row_log, seen)) in enumerate(
         zip(rows, inspected, strict=True), start=1):
       log.problems.extend(row_log.problems)
@@ -183,7 +187,7 @@ def _check_names(manifest, log):
           'rename it', 1))
 
 
-def _inspect_rows(manifest, known, thumbnails, kept):
+def _inspect_rows(manifest, known, thumbnails, kept, inspect):
   """Yields the log and the facts of each row, in the order of the rows."""
   context = check_annotation.Context(
       pixels.open_folder(manifest.root), manifest.header.classes,
@@ -199,18 +203,22 @@ def _inspect_rows(manifest, known, thumbnails, kept):
     return
   before = {row.id: (row, log, seen) for row, log, seen in zip(
       known.rows, known.logs, known.facts, strict=True)} if known else {}
+  if inspect is None:
+    inspect = lambda rows, context, folder: pixels.each_in_threads(
+        functools.partial(check_row.inspect_row, context=context), rows)
   with pixels.strict_pillow():
-    yield from pixels.each_in_threads(
-        functools.partial(_inspect_row, context=context, before=before),
-        manifest.rows)
+    inspected = inspect((
+        row for row in manifest.rows if _find_known(row, before) is None),
+                        context, folder=manifest.folder)
+    for row in manifest.rows:
+      yield _find_known(row, before) or next(inspected)
 
 
-def _inspect_row(row, context, before):
-  """Inspects a row, or repeats an earlier result if the row had no problem.
+def _find_known(row, before):
+  """Returns an earlier result for a row; None if it must be inspected.
 
   Args:
     row: the row.
-    context: the context of the set.
     before: maps each id to the row, the log and the facts of the earlier check.
   """
   old, log, seen = before.get(row.id, (None, None, None))
@@ -220,7 +228,7 @@ def _inspect_row(row, context, before):
   if old is None or log.problems or row != old._replace(
       line=row.line, split=row.split) or (
           row.split != 'train' and row.role != 'strong'):
-    return check_row.inspect_row(row, context)
+    return None
   notices = [notice._replace(line=row.line) for notice in log.notices]
   return check_annotation.Log([], notices, row), seen
 

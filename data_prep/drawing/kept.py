@@ -23,6 +23,8 @@ from data_prep.shared import scratch
 # number of channels of the pixels, and SHA-256 of the original file.
 _HEADER = struct.Struct('<IIB32s')
 
+_DIGEST_SIZE = 32
+
 _Label = Callable[[dict[str, Any]], np.ndarray]
 
 
@@ -50,6 +52,12 @@ class Kept:
     # The same mask file gives different label maps with different `values`.
     # This dict maps each `values` to a dict like `_images`, for masks.
     self._labels = {}
+    # Maps names to the places of hashes of files whose pixels are not kept.
+    self._hashes = {}
+
+  def add_hash(self, name: str, digest: bytes) -> None:
+    """Keeps the SHA-256 of a file, but not its pixels."""
+    self._hashes[name] = self._file.add(digest)
 
   def add_image(
       self, name: str, root: pathlib.Path, picture: Image.Image
@@ -105,7 +113,9 @@ class Kept:
     return tuple(size), pixels.reshape(*self.size, channels)
 
   def digest(self, name: str) -> bytes | None:
-    """Returns the SHA-256 of a file, or None if the file is not kept."""
+    """Returns the SHA-256 of a file, or None if it is not known."""
+    if name in self._hashes:
+      return self._file.read(self._hashes[name], _DIGEST_SIZE)
     for known in (self._images, *self._labels.values()):
       if name in known:
         header = self._file.read(known[name], _HEADER.size)

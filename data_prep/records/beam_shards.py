@@ -1,71 +1,15 @@
 """Writes shards with Apache Beam: with several processes, or on many machines.
 
 Each shard is one element of a pipeline, and each worker writes whole shards to
-the staging folder of `builder.build`. The workers must see this folder and the
-pictures under the same paths as the process that starts the pipeline, and need
-hybridseg with the extra `data`.
-
-Apache Beam comes with the extra `beam`. It is imported only when it is needed,
-since this takes seconds.
+the staging folder of `builder.build`.
 """
 
-import argparse
 from collections.abc import Sequence
-import contextlib
-import importlib.util
-import logging
-import os
+import functools
 import pathlib
-import shlex
-import threading
 
 from data_prep.records import shards
-from data_prep.shared import progress as progress_lib
-
-_PACKAGE = 'apache_beam'
-# Beam's own default is one worker thread, as it is made for trying pipelines.
-_DEFAULT_OPTIONS = (
-    '--runner=DirectRunner --direct_running_mode=multi_processing '
-    f'--direct_num_workers={os.cpu_count()} '
-    '--default_sdk_harness_log_level=ERROR')
-_POLL_S = 1.0
-
-
-def check_options(text: str) -> list[str]:
-  """Returns the options of a pipeline as Beam takes them.
-
-  Args:
-    text: options as in a shell, such as '--runner=FlinkRunner
-      --parallelism=8'. With '', Beam runs on this machine, with one process per
-      core.
-
-  Raises:
-    ValueError: if Beam is not installed, or does not know an option; the
-      message is one line.
-  """
-  if importlib.util.find_spec(_PACKAGE) is None:
-    raise ValueError(
-        "--runner=beam needs Apache Beam: pip install 'hybridseg[beam]'")
-  with _without_warnings():
-    from apache_beam.options import pipeline_options
-  try:
-    options = shlex.split(text or _DEFAULT_OPTIONS)
-  except ValueError as error:
-    raise ValueError(f'--beam_options: {str(error).lower()}') from error
-  # Beam warns of options that it does not know, and then ignores them.
-  parser = pipeline_options._BeamArgumentParser(  # pylint: disable=protected-access
-      allow_abbrev=False, exit_on_error=False)
-  for group in pipeline_options.PipelineOptions.__subclasses__():
-    group._add_argparse_args(parser)  # pylint: disable=protected-access
-  try:
-    unknown = parser.parse_known_args(options)[1]
-  except argparse.ArgumentError as error:
-    raise ValueError(f'--beam_options: {error}') from error
-  if unknown:
-    raise ValueError(
-        f'--beam_options: Apache Beam knows no {unknown[0]!r}; see its '
-        'documentation of pipeline options')
-  return options
+from data_prep.shared import pipelines
 
 
 def write(
@@ -79,66 +23,13 @@ def write(
   Args:
     tasks: the shards that are missing.
     folder: staging folder, which all workers see under this path.
-    options: value of `check_options`.
+    options: value of `pipelines.check_options`.
 
   Raises:
     OSError: if a worker fails. Shards that are finished stay in `folder`.
   """
-  if not tasks:
-    return
-  import apache_beam as beam
-  from apache_beam.options import pipeline_options
-  # Even a pipeline without any fault warns several times.
-  logging.getLogger(_PACKAGE).setLevel(logging.ERROR)
-  with _told(tasks, folder):
-    try:
-      with beam.Pipeline(options=pipeline_options.PipelineOptions(
-          list(options))) as pipeline:
-        # A lambda, since Beam would check the type hints of `write_shard`, and
-        # it takes `os.PathLike[str]` for a type that no string has.
-        _ = (pipeline
-             | 'shards' >> beam.Create(list(tasks))
-             | 'spread' >> beam.Reshuffle()
-             | 'write' >> beam.Map(
-                 lambda task, place=str(folder): shards.write_shard(
-                     task, folder=place)))
-    except Exception as error:  # Beam raises errors of many kinds.
-      raise OSError(
-          'Apache Beam could not write the records: '
-          f'{str(error).strip().splitlines()[-1]}') from error
-  lost = [task for task in tasks if not (folder / task.digest).exists()]
-  if lost:
-    raise OSError(
-        f'Apache Beam has ended, but {len(lost)} of {len(tasks)} shards are '
-        f'not in {folder}: its workers must write to this folder.')
-
-
-@contextlib.contextmanager
-def _without_warnings():
-  """Silences what Beam says of cloud packages when it is imported."""
-  logging.disable(logging.WARNING)
-  try:
-    yield
-  finally:
-    logging.disable(logging.NOTSET)
-
-
-@contextlib.contextmanager
-def _told(tasks, folder):
-  """Reports the progress by looking which shards are finished."""
-  progress = progress_lib.Progress(
-      sum(len(task.rows) for task in tasks), 'images', what='  ')
-  ended = threading.Event()
-
-  def poll():
-    while not ended.wait(_POLL_S):
-      progress(sum(len(task.rows) for task in tasks
-                   if (folder / task.digest).exists()))
-
-  thread = threading.Thread(target=poll, daemon=True)
-  thread.start()
-  try:
-    yield
-  finally:
-    ended.set()
-    thread.join()
+  pipelines.run(
+      functools.partial(shards.write_shard, folder=str(folder)), tasks,
+      [folder / task.digest for task in tasks],
+      [len(task.rows) for task in tasks], options=options,
+      what='write the records', noun='shards')
