@@ -221,7 +221,7 @@ def _by_pivots(groups, thumbnails, *, is_across):
   numbers = np.concatenate(numbers)
   pairs = []
   for left, right in pivots.candidates(
-      [vectors for group in groups for _, vectors in group],
+      (vectors for group in groups for _, vectors in group),
       group_of if is_across else None, screen=_screen, least=_SCREEN):
     pairs += _compare(numbers[left], numbers[right], thumbnails)
   return pairs

@@ -105,10 +105,11 @@ def _assign(store, pivots, screen):
 
   def work(some):
     alike = screen(store.read(some), pivots)
-    return np.argpartition(alike, -shared, axis=1)[:, -shared:]
+    # A copy, since a view would hold the whole array.
+    return np.argpartition(alike, -shared, axis=1)[:, -shared:].astype(np.int32)
 
-  blocks = [store.used[start : start + _BLOCK]
-            for start in range(0, len(store.used), _BLOCK)]
+  blocks = [store.used[start : start + _BLOCK // 4]
+            for start in range(0, len(store.used), _BLOCK // 4)]
   for some, near in zip(
       blocks, pixels.each_in_threads(work, blocks), strict=True):
     found[some, :shared] = near
