@@ -31,8 +31,8 @@ if __name__ == '__main__':  # NumPy reads the variable when it is imported.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 from absl import flags
-from data_prep.records import runner_flags
 from data_prep.sets import named_sets
+from data_prep.sets import runner_flags
 from data_prep.sets import source_flags
 from data_prep.shared import early_help
 

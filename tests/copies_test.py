@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check
 from data_prep.checks import check_copies
+from data_prep.checks import duplicates
+from data_prep.checks import pivots
 
 
 class FindCopiesTest(absltest.TestCase):
@@ -35,6 +38,52 @@ class FindCopiesTest(absltest.TestCase):
     self.assertLen({seen.digest for seen in facts}, 2)
     found = check_copies.find_copies(manifest.rows, facts, folder)
     self.assertEqual(found, {2: 0, 3: 1, 4: 0})
+
+class NearCopiesTest(absltest.TestCase):
+
+  def test_rows_of_equal_pictures_are_told_as_if_all_were_compared(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    rng = np.random.default_rng(0)
+    for i in range(3):
+      small = Image.fromarray(rng.integers(0, 256, (9, 9), np.uint8))
+      large = np.asarray(small.resize((64, 64), Image.Resampling.BICUBIC))
+      noise = rng.integers(-3, 4, large.shape)
+      Image.fromarray(large).save(folder / f'{i}a.png')
+      Image.fromarray((large.astype(int) + noise).clip(0, 255).astype(
+          np.uint8)).save(folder / f'{i}b.png')
+    rows = [manifest_lib.Row(
+        str(i), f'{rng.integers(3)}{"ab"[rng.integers(2)]}.png',
+        ('train', 'val', 'test')[rng.integers(3)], 'unlabelled', None,
+        subject=('', 'p', 'q')[rng.integers(3)]) for i in range(60)]
+    manifest = manifest_lib.write_manifest(
+        folder / 'manifest.jsonl', manifest_lib.Header('n', ('x', 'y')), rows)
+    found = check.inspect_manifest(manifest)
+    rows, facts = manifest.rows, found.facts
+    copies = check_copies.find_copies(rows, facts, folder)
+    self.assertNotEmpty(copies)
+    # The definition: of all pairs, each later row with the most alike one.
+    pairs = duplicates.near_pairs(
+        check_copies._Thumbnails(facts, found.thumbnails),
+        [row.split for row in rows])
+    told = {}
+    for i, j, _ in sorted(pairs, key=lambda pair: -pair.likeness):
+      if copies.get(i, i) != copies.get(j, j) and not (
+          rows[i].subject and rows[i].subject == rows[j].subject):
+        told.setdefault(rows[i].line, rows[j].line)
+    self.assertGreater(len(told), 20)
+    self.assertEqual(
+        {p.line: int(p.what.split('line ')[1].split(',')[0])
+         for p in found.problems if p.what.startswith('nearly')}, told)
+    # A search by pivots says so, and what a draw has missed is no problem.
+    with mock.patch.object(pivots, 'EXHAUSTIVE', 0):
+      drawn = check.inspect_manifest(
+          manifest, drawn={row.id for row in rows})
+    lines = lambda some: {
+        p.line for p in some if p.what.startswith('nearly')}
+    self.assertEqual(lines(drawn.notices), set(told))
+    self.assertEmpty(lines(drawn.problems))
+    self.assertIn('about 1 in 100 may not be found',
+                  [p.fix for p in drawn.notices])
 
 
 if __name__ == '__main__':

@@ -13,8 +13,8 @@ from absl.testing import parameterized
 
 from data_prep import formats
 from data_prep import prepare
-from data_prep.records import runner_flags
 from data_prep.sets import named_sets
+from data_prep.sets import runner_flags
 from data_prep.sets import source_flags
 from data_prep.splits import dividing
 from tests import prepare_binary

@@ -97,7 +97,6 @@ class PrepareTest(parameterized.TestCase):
       (['--source=/', '--weak_kinds=box'], '--source, which has --simulate'),
       (['--manifest=/nowhere.jsonl'], '--manifest=/nowhere.jsonl: no such'),
       (['--dataset=phantom', '--beam_options=x'], 'is for --runner=beam'),
-      (['--dataset=phantom', '--runner=beam', '--check'], 'is not for --check'),
       (['--dataset=phantom3d', '--runner=beam'], 'is not for whole volumes'),
   )
   def test_bad_flags(self, argv, words):

@@ -107,7 +107,8 @@ def inspect_manifest(
     all_rows: all rows of the source, including those that were left out of the
       manifest; `unlisted` does not note their pictures.
     drawn: ids of images whose splits were drawn at random. Consecutive names of
-      such images in two splits are not noted.
+      such images in two splits are not noted; see also
+      `check_copies.check_near_copies`.
     kept: keeps images and masks for the records.
     inspect: function that inspects rows in other processes, see
       `beam_rows.inspect`; None inspects them in threads.
@@ -143,7 +144,7 @@ def inspect_manifest(
     copies = check_copies.find_copies(rows, facts, manifest.root)
     check_copies.check_copies(rows, copies, log)
     check_copies.check_near_copies(
-        rows, facts, copies, thumbnails, log, near_copies)
+        rows, facts, copies, thumbnails, log, near_copies, drawn)
     check_copies.note_neighbours(
         [row for row in rows if row.id not in drawn], log, can_choose)
     _check_open_values(rows, facts, log)

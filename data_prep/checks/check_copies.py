@@ -4,7 +4,7 @@ It looks for identical pictures, nearly identical pictures, and pictures with
 consecutive names, which may be frames of one video.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 import hashlib
 import itertools
 import os
@@ -103,6 +103,7 @@ def check_near_copies(
     file: scratch.Scratch,
     log: check_annotation.Log,
     near_copies: str,
+    drawn: Collection[str] = (),
 ) -> None:
   """Reports pictures that are nearly the same as a picture of another split.
 
@@ -116,6 +117,9 @@ def check_near_copies(
     file: file of thumbnails.
     log: log to which the findings are added.
     near_copies: 'refuse' to report problems, 'notice' to report notices.
+    drawn: ids of images whose splits were drawn at random, with near copies
+      together. If there are so many pictures that a search may miss some, what
+      the draw has missed is a notice.
   """
   told = set()
   some, seen = [], {}
@@ -127,7 +131,8 @@ def check_near_copies(
   found = duplicates.near_pairs(
       _Thumbnails([facts[i] for i in some], file),
       [rows[i].split for i in some])
-  if len(some) > pivots.EXHAUSTIVE:
+  may_miss = len(some) > pivots.EXHAUSTIVE
+  if may_miss:
     log.notices.append(_Problem(
         f'{len(some):,} different pictures: near copies are searched among '
         'those that resemble the same ones', '',
@@ -146,7 +151,9 @@ def check_near_copies(
         f'{other.split}', f'{pixels.tail(row.image)} in {row.split}',
         'keep both in one split, or --near_copies=notice', row.line, row.id,
         'image')
-    (log.problems if near_copies == 'refuse' else log.notices).append(problem)
+    is_allowed = near_copies == 'notice' or (
+        may_miss and row.id in drawn and other.id in drawn)
+    (log.notices if is_allowed else log.problems).append(problem)
 
 
 def _expand(rows, copies, pairs):
