@@ -197,7 +197,7 @@ class PagesTest(parameterized.TestCase):
     quoted = _blocks('troubleshooting.md', 'text')
     self.assertGreater(len(quoted), 30)
     for message in quoted:
-      self.assertIn(' '.join(message.split()), messages)
+      self.assertTrue(' '.join(message.split()) in messages, message)
 
   def test_numbers_are_not_copied(self):
     # Measured scores belong only to the page of results, and to the page on
