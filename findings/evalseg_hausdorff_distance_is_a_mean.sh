@@ -3,7 +3,7 @@
 # directions, and joins the two by their mean. The Hausdorff distance is the larger one:
 # of a cube and the same with a spike of 8 voxels the directed distances are 0 and 8,
 # and 'max' is 4.7. The odd 0.7 comes from its distances, which for voxels inside are
-# those to the background: the 'max' of a mask with itself is 1, and 2 for voxels of 2 mm.
+# those to the background: the 'max' of a mask with itself is 1 voxel, here 1 and 2 mm.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
