@@ -61,8 +61,9 @@ function describe() {
   $('#exact-note').textContent = exactChoice !== null ? '' :
       slices.note(drawing) ||
       'Unless you choose, a drawing is exact and a prediction is not.';
-  $('#download').textContent = `Download ${
-    data.mode === 'static' ? store.sent.length : 0} decisions`;
+  const number = data.mode === 'static' ? store.sent.length : 0;
+  $('#download').textContent =
+      `Download ${number} decision${number === 1 ? '' : 's'}`;
 }
 
 // Names what lies under the pointer.
