@@ -61,9 +61,9 @@ function describe() {
   $('#exact-note').textContent = exactChoice !== null ? '' :
       slices.note(drawing) ||
       'Unless you choose, a drawing is exact and a prediction is not.';
-  const number = data.mode === 'static' ? store.sent.length : 0;
+  const numSent = data.mode === 'static' ? store.sent.length : 0;
   $('#download').textContent =
-      `Download ${number} decision${number === 1 ? '' : 's'}`;
+      `Download ${numSent} decision${numSent === 1 ? '' : 's'}`;
 }
 
 // Names what lies under the pointer.
