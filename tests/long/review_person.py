@@ -206,7 +206,12 @@ def inside(person: Person) -> Expected:
 
 
 def brush(person: Person) -> Expected:
-  person.stroke('b', 1)
+  """Draws a stroke of each class; the last button is that of unlabelled."""
+  number = "document.querySelectorAll('button[data-value]').length"
+  for value in range(1, int(person.page.run(number))):
+    person.page.press(str(value))
+    person.stroke('b', value)
+  person.page.press('1')
   return person.drawn()
 
 
