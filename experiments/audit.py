@@ -31,6 +31,9 @@ With --order or --minutes, next.csv lists which annotations to draw again first:
 in the order of the scores (suspicion), by the expected gain per minute (gain,
 see experiments/auditing/expected_gain.py) or at random, as many as fit into the
 minutes. --export then writes the first of these.
+
+With several processes (docs/devices.md), each looks at its share of the images,
+and process 0 writes.
 """
 
 import os
@@ -40,6 +43,9 @@ from absl import flags
 from data_prep.formats import names
 from data_prep.shared import early_help
 
+from experiments import process_flags
+
+flags.adopt_module_key_flags(process_flags)  # Makes --help list them, too.
 _RUN = flags.DEFINE_string('run', None, 'Folder of a finished run.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder; default RUN/audit.')
 _EXPORT = flags.DEFINE_enum(
@@ -96,7 +102,10 @@ def _audit_volumes(output, exported):
     raise binary.UserError(
         f'--export={_EXPORT.value} holds pictures: this run is on whole '
         f'volumes, so use {" or ".join(names.WRITES_VOLUMES)}.')
-  found = volume_audit.audit(_RUN.value)
+  with process_flags.join() as group:
+    found = volume_audit.audit(_RUN.value, group)
+  if found is None:
+    return  # Process 0 writes.
   dataset = run_folder.read_dataset(_RUN.value, '')
   try:
     output.mkdir(parents=True, exist_ok=True)
@@ -171,9 +180,13 @@ def main():
   if volume_audit.is_of_volumes(_RUN.value):
     _audit_volumes(output, exported)
     return
-  run = observer.open_run(_RUN.value)
-  records = evidence_lib.audited(run.dataset.splits['train_weak'])
-  evidence = evidence_lib.collect(run, learn_from=_LEARN_FROM.value)
+  with process_flags.join() as group:
+    run = observer.open_run(_RUN.value)
+    records = evidence_lib.audited(run.dataset.splits['train_weak'])
+    evidence = evidence_lib.collect(
+        run, learn_from=_LEARN_FROM.value, group=group)
+  if evidence is None:
+    return  # Process 0 writes.
   scores = ranking.score(evidence)
   summary = {'step': run.last.step} | files.summarize(
       records, evidence, scores, run.history)

@@ -23,6 +23,10 @@ class Incomplete(Exception):
   """Raised if some inputs could not be used; its message is one line."""
 
 
+class Lost(Exception):
+  """Raised if another process of a job has ended; its message is one line."""
+
+
 class Stopped(Exception):
   """Raised if work was stopped and can be resumed; its message is one line."""
 
@@ -31,10 +35,10 @@ def run(main: Callable[[], None]) -> None:
   """Parses the flags and calls `main`.
 
   The exit code of the process is 2 after a `UserError`, or after a file that
-  cannot be read or written; 4 after `Incomplete`; 0 after `Stopped`; and 130
-  after Ctrl-C. If nobody reads the output any more (`... | head -1`), the
-  process ends without a message. If several processes train together, any other
-  error is printed as one line, and the exit code is 3.
+  cannot be read or written; 3 after `Lost`; 4 after `Incomplete`; 0 after
+  `Stopped`; and 130 after Ctrl-C. If nobody reads the output any more (`... |
+  head -1`), the process ends without a message. If several processes train
+  together, any other error is printed as one line, and the exit code is 3.
   """
 
   def guarded(argv):
@@ -53,6 +57,10 @@ def run(main: Callable[[], None]) -> None:
     except Incomplete as e:
       print(f'Incomplete: {e}', file=sys.stderr)
       sys.exit(4)
+    except Lost as e:
+      print(f'Error: {_capital(str(e))}. Start the same command on all hosts '
+            'again.', file=sys.stderr)
+      sys.exit(3)
     except Exception as e:
       if parallel.num_processes() == 1 and isinstance(e, BrokenPipeError):
         raise
@@ -83,6 +91,10 @@ def _exit(error: UserError):
   if parallel.num_processes() > 1:
     parallel.exit_now(2)  # A normal exit would wait for the other processes.
   sys.exit(2)
+
+
+def _capital(text):
+  return text[:1].upper() + text[1:]
 
 
 def _lost(error):

@@ -19,6 +19,9 @@ report_SPLIT.html are written into the folder of the run.
 With --predictions and --references, both folders hold masks of class numbers
 (PNG, TIFF, NIfTI, ...), which are paired by their paths without the suffix;
 evaluation.json, evaluation.csv and report.html are written to --output.
+
+With several processes (docs/devices.md), each takes its share of the cases, and
+process 0 writes.
 """
 
 import os
@@ -26,6 +29,9 @@ import os
 from absl import flags
 from data_prep.shared import early_help
 
+from experiments import process_flags
+
+flags.adopt_module_key_flags(process_flags)  # Makes --help list them, too.
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a run.')
 _SPLIT = flags.DEFINE_enum(
     'split', 'test', ('val', 'test'), 'Split to evaluate, with --workdir.')
@@ -81,19 +87,34 @@ def main():
     raise binary.UserError(
         'Give either --workdir, or --predictions and --references.')
   shown = []
+  with process_flags.join() as group:
 
-  def on_case(case):
-    if len(shown) < _MAX_SHOWN:
-      shown.append(_small(case))
+    def on_case(case):
+      if len(shown) < _MAX_SHOWN:
+        shown.append(_small(case))
 
-  if _WORKDIR.value:
-    found = finished_run.evaluate_run(
-        _WORKDIR.value, _SPLIT.value, checkpoint=_CHECKPOINT.value,
-        tolerance=_TOLERANCE.value, on_case=on_case)
-    report = os.path.join(_WORKDIR.value, f'report_{_SPLIT.value}.html')
-  else:
-    found = _evaluate_folders(on_case)
-    report = os.path.join(_OUTPUT.value, 'report.html')
+    if _WORKDIR.value:
+      found = finished_run.score_run(
+          _WORKDIR.value, _SPLIT.value, checkpoint=_CHECKPOINT.value,
+          tolerance=_TOLERANCE.value, on_case=on_case, group=group)
+      folder, suffix = _WORKDIR.value, f'_{_SPLIT.value}'
+    else:
+      found = _evaluate_folders(on_case, group)
+      folder, suffix = _OUTPUT.value, ''
+    shares = group.gather(shown)
+  if found is None or shares is None:
+    return  # Process 0 writes.
+  shown = [scoring.EvaluatedCase(*case) for share in shares for case in share]
+  order = {name: place for place, name in enumerate(found.ids)}
+  shown = sorted(shown, key=lambda case: order[case.id])[:_MAX_SHOWN]
+  try:
+    os.makedirs(folder, exist_ok=True)
+    scoring.write_evaluation(folder, found, suffix=suffix)
+  except OSError as e:
+    flag = 'workdir' if _WORKDIR.value else 'output'
+    raise binary.UserError(
+        f'--{flag}: {system_errors.in_words(e, folder)}') from e
+  report = os.path.join(folder, f'report{suffix}.html')
   pages.write_evaluation_report(
       report, title=f'Evaluation of {_WORKDIR.value or _PREDICTIONS.value}',
       classes=found.classes, results=found.results, cases=shown)
@@ -128,7 +149,7 @@ def _small(case):
       maps={n: pictures.resize_map(m, size) for n, m in case.maps.items()})
 
 
-def _evaluate_folders(on_case):
+def _evaluate_folders(on_case, group):
   if not _REFERENCES.value or not _OUTPUT.value:
     raise binary.UserError('--predictions needs --references and --output.')
   options = mask_folders.Options(
@@ -138,15 +159,9 @@ def _evaluate_folders(on_case):
       spacing_mm=_spacing(),
       tolerance=_TOLERANCE.value,
       missing_is_empty=_MISSING_IS_EMPTY.value)
-  found = mask_folders.evaluate_folders(
-      _PREDICTIONS.value, _REFERENCES.value, options, on_case=on_case)
-  try:
-    os.makedirs(_OUTPUT.value, exist_ok=True)
-    scoring.write_evaluation(_OUTPUT.value, found)
-  except OSError as e:
-    raise binary.UserError(
-        f'--output: {system_errors.in_words(e, _OUTPUT.value)}') from e
-  return found
+  return mask_folders.evaluate_folders(
+      _PREDICTIONS.value, _REFERENCES.value, options, on_case=on_case,
+      group=group)
 
 
 def _values(flag):

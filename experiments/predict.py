@@ -28,14 +28,20 @@ folder. Before a long prediction, a line states memory, disk and time.
 The same command resumes a stopped prediction, and tries failed files again. A
 file that cannot be read is reported and skipped. The exit code is 0 if all
 files could be used, 4 if some could not, and 2 if nothing could be done.
+
+With several processes (docs/devices.md), each predicts and writes its share of
+the files, and process 0 writes predictions.csv. All must see the same --input
+and --output.
 """
 
 from absl import flags
 from data_prep.shared import early_help
 
+from experiments import process_flags
 from experiments.prediction import network_flags
 
-flags.adopt_module_key_flags(network_flags)  # Makes --help list them, too.
+flags.adopt_module_key_flags(process_flags)  # Makes --help list them, too.
+flags.adopt_module_key_flags(network_flags)
 _INPUT = flags.DEFINE_string('input', None, 'A file, or a folder of files.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _WINDOW = flags.DEFINE_bool(
@@ -100,7 +106,7 @@ def main():
         '--uncertainty is the disagreement of the two networks: use '
         '--network=mean.')
   inputs = input_files.find_inputs(_INPUT.value)
-  with stopping.StopRequest() as request:
+  with process_flags.join() as group, stopping.StopRequest() as request:
     predictor = network_flags.load(whole_volumes=True)
     if predictor.dataset.plan is not None:
       _refuse_axes_of_slices()
@@ -117,7 +123,8 @@ def main():
             ('uncertainty', _UNCERTAINTY.value),
             ('overlays', _OVERLAYS.value)) if wanted],
         segmentations=_SEGMENTATIONS.value,
-        should_stop=request)
+        should_stop=request,
+        group=group)
   if failed:
     raise binary.Incomplete(
         f'{failed} of {grammar.counted(len(inputs.names), "file")} could not '

@@ -24,7 +24,9 @@ from ml_collections import config_flags
 from data_prep.shared import early_help
 
 from experiments import launcher
+from experiments import process_flags
 
+flags.adopt_module_key_flags(process_flags)  # Makes --help list them, too.
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'Experiment configuration.', lock_config=True)
 _WORKDIR = flags.DEFINE_string(
@@ -38,14 +40,6 @@ _RECORD_MACHINE = flags.DEFINE_bool(
 _TENSORBOARD = flags.DEFINE_bool(
     'tensorboard', False, 'Also write the log for TensorBoard, to '
     'WORKDIR/tensorboard.')
-_DISTRIBUTED = flags.DEFINE_bool(
-    'distributed', False, 'Train with several processes that find each other.')
-_COORDINATOR = flags.DEFINE_string(
-    'coordinator', None, 'HOST:PORT of process 0, for several processes.')
-_NUM_PROCESSES = flags.DEFINE_integer(
-    'num_processes', None, 'Number of processes.', lower_bound=1)
-_PROCESS_ID = flags.DEFINE_integer(
-    'process_id', None, 'Number of this process, from 0.', lower_bound=0)
 
 early_help.answer(__name__)  # Answer --help before the slow imports.
 
@@ -66,14 +60,14 @@ from experiments.training import trainer
 def main():
   logging.set_verbosity(logging.WARNING)
   logging.use_absl_handler()
-  if _DISTRIBUTED.value or _COORDINATOR.value:
+  place = process_flags.find()
+  if place is not None:
     # If another process is missing, JAX prints a line that says so, and aborts.
     # The fault handler would hide the line among the stacks of all threads.
     faulthandler.disable()
     parallel.initialize(
-        coordinator_address=_COORDINATOR.value,
-        num_processes=_NUM_PROCESSES.value,
-        process_id=_PROCESS_ID.value)
+        coordinator_address=place.coordinator, num_processes=place.number,
+        process_id=place.index)
   config, workdir = _CONFIG.value, _WORKDIR.value
   if _TENSORBOARD.value:
     tensorboard.check_installed()

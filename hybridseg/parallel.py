@@ -13,14 +13,17 @@ from collections.abc import Callable, Sequence
 import os
 import sys
 from typing import Any, NamedTuple, NoReturn
+import warnings
 
 import jax
+from jax._src import clusters
 from jax._src import distributed
 from jax.experimental import multihost_utils
 import numpy as np
 
 _AXIS_NAME = 'batch'
 _COMPILATION_TIMEOUT_S = 1800
+_JOIN_TIMEOUT_S = 300
 _ALL = jax.sharding.PartitionSpec()
 _ROWS = jax.sharding.PartitionSpec(_AXIS_NAME)
 
@@ -271,6 +274,36 @@ def to_host(tree: Any) -> Any:
     return x.addressable_data(0)
 
   return jax.device_get(jax.tree.map(local, tree))
+
+
+def find_cluster(
+    coordinator_address: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+) -> tuple[str | None, int | None, int | None]:
+  """Completes the place of this process from the variables of the cluster.
+
+  It finds what `initialize` would, but starts nothing. As there, a process of
+  Slurm or Open MPI then sees one GPU, that of its number on the host.
+
+  Returns:
+    The arguments, see `initialize`, with None for what is still not known.
+  """
+  coordinator_address = coordinator_address or os.environ.get(
+      'JAX_COORDINATOR_ADDRESS')
+  place = coordinator_address, num_processes, process_id
+  with warnings.catch_warnings():
+    if None not in place:  # Then, JAX need not say that it cannot find them.
+      warnings.simplefilter('ignore')
+    # This class is internal, but no public function only looks.
+    *found, local_devices = (
+        clusters.ClusterEnv.auto_detect_unset_distributed_params(
+            *place, None, None, _JOIN_TIMEOUT_S))
+  if local_devices is not None:
+    visible = ','.join(map(str, local_devices))
+    jax.config.update('jax_cuda_visible_devices', visible)
+    jax.config.update('jax_rocm_visible_devices', visible)
+  return tuple(found)
 
 
 def initialize(

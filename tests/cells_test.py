@@ -15,7 +15,7 @@ from data_prep.shared import cells
 from data_prep.splits import splits_file
 from data_prep.splits import subjects_file
 from experiments import csv_files
-from experiments.prediction import file_by_file
+from experiments.prediction import results_table
 
 _FORMULAS = ('=1+1', '+a', '-a', '@SUM(1)', '=cmd|x', '\t=1', '\r=1', '\n=1',
              '-1+2', '--1', '-', '-inf', '-1 2', "-1'", '=,"')
@@ -110,13 +110,13 @@ class FilesTest(absltest.TestCase):
         [row for _, row in rows], [[n, n, '-1.5'] for n in self.names])
 
   def test_predictions(self):
-    path = self.folder / file_by_file.TABLE
+    path = self.folder / results_table.NAME
     with open(path, 'w', newline='', encoding='utf-8') as file:
       writer = csv.DictWriter(file, ('file', 'state'))
       writer.writeheader()
       writer.writerows(cells.guard_row(
           {'file': n, 'state': 'done'}) for n in self.names)
-    self.assertEqual([r['file'] for r in file_by_file.read_table(path)],
+    self.assertEqual([r['file'] for r in results_table.read(path)],
                      self.names)
 
 

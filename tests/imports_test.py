@@ -102,7 +102,8 @@ _ROOMS = {
 _BESIDE = {
     'data_prep': {'command_line', 'manifest', 'row_names'},
     'experiments': {
-        'binary', 'csv_files', 'launcher', 'painting', 'program_cache'},
+        'binary', 'csv_files', 'launcher', 'painting', 'process_flags',
+        'process_group', 'program_cache'},
 }
 _OPEN = {
     'data_prep': set(),

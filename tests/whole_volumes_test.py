@@ -20,6 +20,7 @@ from experiments.prediction import file_by_file
 from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.prediction import predictor
+from experiments.prediction import results_table
 from experiments.prediction import volume_windows
 from tests import dicom_files
 from tests import tiny
@@ -109,7 +110,7 @@ class PredictFilesTest(parameterized.TestCase):
     mask = volumes_lib.read(self.folder / 'out/masks' / result)
     np.testing.assert_array_equal(mask.voxels, label)
     np.testing.assert_allclose(mask.affine, affine)
-    row, = file_by_file.read_table(self.folder / 'out/predictions.csv')
+    row, = results_table.read(self.folder / 'out/predictions.csv')
     self.assertEqual((row['file'], row['shape']), (name, '10 x 12 x 9'))
     # The same command finds that nothing is left to do.
     with contextlib.redirect_stdout(io.StringIO()) as out:
@@ -187,7 +188,7 @@ class PredictFilesTest(parameterized.TestCase):
     (folder / 'cut.nii').write_bytes(
         (folder / 'v01.nii').read_bytes()[:-100])
     self.assertEqual(self._predict(), 3)
-    rows = {row['file']: row for row in file_by_file.read_table(
+    rows = {row['file']: row for row in results_table.read(
         self.folder / 'out/predictions.csv')}
     self.assertEqual(
         {name: row['state'] for name, row in rows.items()},

@@ -27,6 +27,7 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import types
 import numpy as np
 
+from experiments import process_group
 from experiments.auditing import observer as observer_lib
 from experiments.auditing import planting
 from experiments.auditing import reasons as reasons_lib
@@ -92,32 +93,61 @@ def audited(records: Sequence[dict[str, Any]]) -> input_pipeline.Rows:
 
 
 def collect(
-    run: observer_lib.Run, *, learn_from: str = 'strong'
-) -> Evidence:
+    run: observer_lib.Run,
+    *,
+    learn_from: str = 'strong',
+    group: process_group.Group | None = None,
+) -> Evidence | None:
   """Collects the evidence on each weak annotation of a run.
 
   Args:
     run: a finished run.
     learn_from: a key of `LEARN_FROM`.
+    group: the processes that share the records; by default, this one alone.
+
+  Returns:
+    The evidence; None in all processes but the first.
+
+  Raises:
+    binary.Lost: if another process has ended.
   """
+  group = group or process_group.Group()
+  block = run.observer.batch_size
   observer, state, splits = run.observer, run.last.state, run.dataset.splits
   params = train_step_lib.eval_params(state)
   weak = audited(splits['train_weak'])
   kinds = input_pipeline.column(weak, 'kind').astype(int)
+
+
+  def look(records, label, what):
+    """Yields the place of each record of this process's share, and the look."""
+    own = group.share(range(len(records)), block)
+    for place, found in zip(own, observer.look(
+        params, directions, input_pipeline.Rows(records, np.array(own, int)),
+        label=label, what=what), strict=True):
+      group.check()
+      yield place, found
+
   directions = observer.strong_directions(params, splits['train_strong'])
   signs, reasons = [], []
-  for record, probs, _ in observer.look(
-      params, directions, weak, label='label', what='annotations'):
+  for _, (record, probs, _) in look(weak, 'label', 'annotations'):
     annotation = (int(record['kind']), record['label'], record['present'])
     signs.append([signs_lib.signs(q, *annotation) for q in probs])
     reasons.append(reasons_lib.explain(probs, *annotation))
+  drawn = {
+      name: [_draw_known(kinds, place, found, label, num_drawings=_num_drawings(
+          splits[split])) for place, found in look(
+              splits[split], label, split)]
+      for name, split, label in _KNOWN}
+  shares = group.gather((np.array(signs, float), reasons, drawn))
+  if shares is None:
+    return None
+  merge = lambda parts: group.merge([*parts], block)
+  signs = merge(share[0] for share in shares)
+  reasons = [reasons_lib.Reason(*r) for r in merge(s[1] for s in shares)]
   known = {
-      name: _draw_known(
-          kinds, observer.look(
-              params, directions, splits[split], label=label, what=split),
-          label, num_drawings=_num_drawings(splits[split]))
-      for name, split, label in _KNOWN
-  }
+      name: _collected(kinds, merge(share[2][name] for share in shares))
+      for name, _, _ in _KNOWN}
   learnt = [known[name] for name in LEARN_FROM[learn_from]]
   return Evidence(
       kinds=kinds,
@@ -149,34 +179,52 @@ def _num_drawings(records):
   return _NUM_DRAWINGS_OF_FEW if len(records) <= _FEW else _NUM_DRAWINGS
 
 
-def _draw_known(kinds, looked_at, label, *, num_drawings):
-  """Draws all exact masks as each kind, with and without a planted fault.
+def _draw_known(kinds, place, found, label, *, num_drawings):
+  """Draws an exact mask as each kind, with and without a planted fault.
 
   Args:
     kinds: `AnnotationKind` of each weak annotation of the run.
-    looked_at: records with exact masks, as `Observer.look` yields them.
-    label: feature of the records that holds the exact mask.
+    place: place of the record in its split.
+    found: `Look` at the record.
+    label: feature of the record that holds the exact mask.
     num_drawings: number of good drawings of each mask as each kind.
+
+  Returns:
+    The signs of the drawings of all kinds, one kind after another, float
+    [M, 2, S]; whether each is faulty, bool [M]; and the subject. None if the
+    mask is not known.
   """
-  found = {kind: ([], [], []) for kind in np.unique(kinds).tolist()}
-  for i, (record, probs, _) in enumerate(looked_at):
-    truth = record[label]
-    if np.all(truth == types.UNLABELLED):
-      continue
-    # Use the kinds of fault in turn, so that all are equally frequent.
-    faults = [simulate.FAULTS[(num_drawings * i + n) % len(simulate.FAULTS)]
-              for n in range(num_drawings)]
-    subject = str(np.asarray(record['subject']).astype(str)) or f'image {i}'
-    if not np.isin(truth, (0, types.UNLABELLED), invert=True).any():
-      faults = []  # No fault can be planted without an object.
-    for kind, (signs, faulty, groups) in found.items():
-      for n, fault in enumerate([''] * num_drawings + faults):
-        annotation = planting.draw(
-            truth, kind, np.random.default_rng((i, kind, n)),
-            num_classes=probs.shape[-1], fault=fault)
-        signs.append([signs_lib.signs(q, kind, *annotation) for q in probs])
-        faulty.append(bool(fault))
-        groups.append(subject)
+  truth = found.record[label]
+  if np.all(truth == types.UNLABELLED):
+    return None
+  # Use the kinds of fault in turn, so that all are equally frequent.
+  faults = [simulate.FAULTS[(num_drawings * place + n) % len(simulate.FAULTS)]
+            for n in range(num_drawings)]
+  if not np.isin(truth, (0, types.UNLABELLED), invert=True).any():
+    faults = []  # No fault can be planted without an object.
+  signs, faulty = [], []
+  for kind in np.unique(kinds).tolist():
+    for n, fault in enumerate([''] * num_drawings + faults):
+      annotation = planting.draw(
+          truth, kind, np.random.default_rng((place, kind, n)),
+          num_classes=found.probs.shape[-1], fault=fault)
+      signs.append([signs_lib.signs(q, kind, *annotation) for q in found.probs])
+      faulty.append(bool(fault))
+  subject = str(np.asarray(found.record['subject']).astype(str))
+  return np.array(signs), np.array(faulty), subject or f'image {place}'
+
+
+def _collected(kinds, drawn):
+  """Returns the drawings of all masks as `Planted`, by kind."""
+  names = np.unique(kinds).tolist()
+  found = {kind: ([], [], []) for kind in names}
+  for signs, faulty, subject in (d for d in drawn if d is not None):
+    for kind, of_signs, of_faulty in zip(
+        names, *(np.split(x, max(1, len(names))) for x in (signs, faulty)),
+        strict=bool(names)):
+      for values, more in zip(found[kind], (
+          of_signs, of_faulty, [subject] * len(of_faulty)), strict=True):
+        values.extend(more)
   return {
       kind: planting.Planted(
           _by_network(signs), np.array(faulty, bool), np.array(groups, str))

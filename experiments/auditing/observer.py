@@ -75,13 +75,17 @@ class Look(NamedTuple):
 
 
 class Observer:
-  """Applies networks to records, with programs that are compiled only once."""
+  """Applies networks to records, with programs that are compiled only once.
+
+  Attributes:
+    batch_size: number of records per batch.
+  """
 
   def __init__(
       self, network: parts_lib.Network, method: pieces.Method, *,
       num_classes: int, batch_size: int
   ):
-    self._batch_size = batch_size
+    self.batch_size = batch_size
 
     def prepare(examples):
       return augmentation.to_float(examples.image), *losses.one_hot_labels(
@@ -126,7 +130,7 @@ class Observer:
     """
     total = [jax.tree.map(np.zeros_like, p['head']) for p in params]
     for examples in input_pipeline.eval_batches(
-        records, self._batch_size, label='label'):
+        records, self.batch_size, label='label'):
       for n, p in enumerate(params):
         total[n] = jax.tree.map(
             np.add, total[n], jax.device_get(self._head_grads(p, examples)))
@@ -152,14 +156,14 @@ class Observer:
     """
     told = progress.Progress(len(records), 'images', what=f'{what}: ')
     for i, examples in enumerate(input_pipeline.eval_batches(
-        records, self._batch_size, label=label)):
+        records, self.batch_size, label=label)):
       rows = zip(*jax.device_get(self._look(params, directions, examples)),
                  strict=True)
-      done = i * self._batch_size
+      done = i * self.batch_size
       # The last batch is padded; `zip` drops the outputs for the padding.
       for number, row in zip(range(done, len(records)), rows, strict=False):
         yield Look(records[number], *row)
-      told(min(done + self._batch_size, len(records)))
+      told(min(done + self.batch_size, len(records)))
 
 
 def check_method(workdir: str, weak_labels: str) -> None:

@@ -27,12 +27,14 @@ from hybridseg import types
 import numpy as np
 
 from experiments import csv_files
+from experiments import process_group
 from experiments.auditing import observer
 from experiments.auditing import volume_page
 from experiments.building import input_pipeline
 from experiments.building import volume_set
 from experiments.prediction import predictor as predictor_lib
 from experiments.prediction import volume_windows
+from experiments.reports import blocks
 from experiments.reports import strips
 from experiments.saving import run_folder
 
@@ -65,15 +67,21 @@ def is_of_volumes(workdir: str) -> bool:
   return 'foreground_share' in run_folder.read_config(workdir).input
 
 
-def audit(workdir: str) -> list[Finding]:
+def audit(
+    workdir: str, group: process_group.Group | None = None
+) -> list[Finding] | None:
   """Predicts the weak volumes of a run; returns the most suspect first.
 
   Args:
     workdir: folder of the run.
+    group: the processes that share the volumes; by default, this one alone. All
+      but the first of them return None.
 
   Raises:
     binary.UserError: if the run or its set cannot be used.
+    binary.Lost: if another process has ended.
   """
+  group = group or process_group.Group()
   observer.check_method(
       workdir, run_folder.read_config(workdir).input.weak_labels)
   predictor = predictor_lib.load(workdir, whole_volumes=True)
@@ -81,26 +89,53 @@ def audit(workdir: str) -> list[Finding]:
   observer.check_set(workdir, dataset, predictor.data_dir)
   records = [r for r in dataset.splits['train_weak']
              if r['kind'] != types.AnnotationKind.NONE]
-  told = progress.Progress(len(records), 'annotations', what='audit: ')
+  # The slabs of a volume stay together, as one prediction serves them all.
+  of_volume = collections.defaultdict(list)
+  for place, record in enumerate(records):
+    of_volume[record.volume.id].append(place)
+  own = [place for places in group.share([*of_volume.values()])
+         for place in places]
+  told = progress.Progress(len(own), 'annotations', what='audit: ')
   found, volume, predicted = [], None, None
-  for number, record in enumerate(records, 1):
+  for number, place in enumerate(own, 1):
+    group.check()
+    record = records[place]
     if record.volume is not volume:  # The slabs of a volume lie together.
       volume = record.volume
       predicted = volume_windows.labels_of(volume_windows.predict_record(
           predictor.run_fn, record, dataset.plan,
           batch_size=predictor.batch_size))
     finding = _compare(record, predicted, dataset.plan.frame)
-    place = bisect.bisect(found, _rank(finding), key=_rank)
+    rank = bisect.bisect(found, _rank(finding), key=_rank)
     # Strips are drawn as long as the prediction is there, and dropped when
     # more suspect volumes come.
-    if place < strips.NUM_SHOWN:
+    if rank < strips.NUM_SHOWN:
       finding = finding._replace(strip=_draw(
           finding, predicted, dataset.plan.frame, len(records)))
-    found.insert(place, finding)
+    found.insert(rank, finding)
     if len(found) > strips.NUM_SHOWN:
       found[strips.NUM_SHOWN] = found[strips.NUM_SHOWN]._replace(strip=None)
     told(number)
-  return found
+  return _gather(found, records, group)
+
+
+def _gather(found, records, group):
+  """Returns the findings of all processes in order; None but in process 0."""
+  place_of = {record['id']: place for place, record in enumerate(records)}
+  shares = group.gather(
+      [(place_of[f.record['id']], *f[1:]) for f in found])
+  if shares is None:
+    return None
+  every = []
+  for place, score, axis, slices, strip in (f for s in shares for f in s):
+    if strip is not None:
+      picture, numbers, worst = strip
+      strip = strips.Strip(
+          blocks.Picture(*picture), tuple(numbers), tuple(worst))
+    every.append(Finding(records[place], score, axis, tuple(slices), strip))
+  every.sort(key=_rank)
+  return [f if rank < strips.NUM_SHOWN else f._replace(strip=None)
+          for rank, f in enumerate(every)]
 
 
 def _rank(finding):

@@ -19,6 +19,7 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
+from experiments import process_group
 from experiments.building import input_pipeline
 from experiments.building import volume_set
 from experiments.evaluation import scoring
@@ -26,6 +27,9 @@ from experiments.evaluation import volume_evaluation
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.prediction import volume_windows
+
+
+_NUM_BINS = 15  # Of the calibration error.
 
 
 class Case(NamedTuple):
@@ -195,24 +199,29 @@ def _predict_cases(predictor, cases):
 
 
 class _Predicted(NamedTuple):
-  """A predicted image or volume; `shown` is the picture in the report."""
+  """A predicted image or volume.
+
+  `bins` maps the place of each image in its split to its counts for the
+  calibration error, float [15, 3]. `shown` is the picture in the report.
+  """
 
   id: str
   subject: str
   prediction: np.ndarray
   label_map: np.ndarray
   spacing_mm: tuple[float, ...] | None
+  bins: dict[int, np.ndarray]
   shown: scoring.EvaluatedCase
 
 
-def _predict(predictor, split, bins) -> Iterator[_Predicted]:
-  """Predicts the cases of a split, and stacks slices into volumes.
+def _predict(predictor, split, group, block) -> Iterator[_Predicted]:
+  """Predicts this process's share of a split, and stacks slices into volumes.
 
   Args:
     predictor: networks of the run.
     split: images of the split.
-    bins: sums for the calibration error, float [15, 3], to which the counts of
-      each image are added.
+    group: the processes that share the cases.
+    block: number of cases in a block of the share.
 
   Yields:
     Each image when it is predicted, and each volume when all its slices are.
@@ -220,15 +229,22 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
   volume_of = {
       row_id: name for name, entry in split.volumes.items()
       for row_id in entry['ids'] if len(entry['ids']) > 1}
-  left = collections.Counter(
-      volume_of.get(row_id) for row_id in split.pictures.ids)
+  # The places of the images of each case. A case is complete at its last one.
+  cases = collections.defaultdict(list)
+  for place, row_id in enumerate(split.pictures.ids):
+    cases[volume_of.get(row_id, place)].append(place)
+  own = dict(group.share(
+      sorted(cases.items(), key=lambda case: case[1][-1]), block))
+  places = sorted(place for case in own.values() for place in case)
   slices = collections.defaultdict(dict)
-  for case, probabilities, apart in _predict_cases(predictor, split.pictures):
+  for place, (case, probabilities, apart) in zip(places, _predict_cases(
+      predictor, input_pipeline.Rows(split.pictures, np.array(places, int))),
+                                                 strict=True):
     prediction = probabilities.argmax(axis=-1).astype(np.uint8)
-    bins += metrics_lib.calibration_counts(
-        probabilities, case.label_map, num_bins=len(bins))
     found = _Predicted(
         case.id, case.subject, prediction, case.label_map, case.spacing_mm,
+        {place: metrics_lib.calibration_counts(
+            probabilities, case.label_map, num_bins=_NUM_BINS)},
         scoring.EvaluatedCase(
             case.id, case.subject, {}, case.image, case.label_map, prediction,
             {'uncertainty': apart}))
@@ -237,7 +253,7 @@ def _predict(predictor, split, bins) -> Iterator[_Predicted]:
       yield found
       continue
     slices[name][case.id] = found
-    if len(slices[name]) == left[name]:
+    if len(slices[name]) == len(own[name]):
       yield _stack(name, split.volumes[name], slices.pop(name))
 
 
@@ -265,19 +281,23 @@ def _stack(name, entry, slices):
       (p.label_map > 0) & (p.label_map != types.UNLABELLED)))
   return _Predicted(
       name, first.subject, prediction, label_map, tuple(spacing.tolist()),
+      {place: counts for part in slices.values()
+       for place, counts in part.bins.items()},
       largest.shown._replace(id=name))
 
 
-def _predict_volumes(predictor, split, bins) -> Iterator[_Predicted]:
-  """Predicts the whole volumes of a split, see `_predict`."""
+def _predict_volumes(predictor, split, group) -> Iterator[_Predicted]:
+  """Predicts this process's share of the whole volumes of a split."""
   dataset = volume_set.load(predictor.data_dir)
   _check_fingerprint(predictor, dataset.fingerprint)
-  for record in dataset.splits[split]:
+  records = dataset.splits[split]
+  for place in group.share(range(len(records))):
+    record = records[place]
     probs = volume_windows.predict_record(
         predictor.run_fn, record, dataset.plan,
         batch_size=predictor.batch_size)
-    bins += metrics_lib.calibration_counts(
-        probs, record['truth'], num_bins=len(bins))
+    counts = metrics_lib.calibration_counts(
+        probs, record['truth'], num_bins=_NUM_BINS)
     view = volume_evaluation.View(record)
     shown = scoring.EvaluatedCase(
         record['id'], record['subject'], {}, view['image'], view['truth'],
@@ -285,52 +305,59 @@ def _predict_volumes(predictor, split, bins) -> Iterator[_Predicted]:
     yield _Predicted(
         record['id'], record['subject'],
         volume_evaluation.restore(probs, record, dataset.plan),
-        record.reference(), record.stored_spacing_mm, shown)
+        record.reference(), record.stored_spacing_mm, {place: counts}, shown)
 
 
-def evaluate_run(
+def score_run(
     workdir: str,
     split: str,
     *,
     checkpoint: str = 'latest',
     tolerance: float = 2.0,
     on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
-) -> scoring.Evaluated:
-  """Evaluates a checkpoint of a run, and writes the results into its folder.
+    group: process_group.Group | None = None,
+) -> scoring.Evaluated | None:
+  """Evaluates a checkpoint of a run, and writes nothing.
 
   A case is an image, or a whole volume if the set was made from slices of
   volumes. Distances are in mm if the spacing of every case is known, else in
-  pixels; the results state the unit. The files are evaluation_SPLIT.json and
-  evaluation_SPLIT.csv.
+  pixels; the results state the unit.
 
   Args:
     workdir: folder of the run.
     split: 'val' or 'test'.
     checkpoint: 'latest', or 'best' on the validation split.
     tolerance: tolerance of NSD, in the unit of distances.
-    on_case: function that is called with each case for the report.
+    on_case: function that is called with each case for the report, if this
+      process has evaluated it.
+    group: the processes that share the cases; by default, this one alone.
 
   Returns:
-    The scores of all cases, and the results that evaluation_SPLIT.json holds.
+    The scores of all cases; None in all processes but the first.
 
   Raises:
     binary.UserError: if there is no intact checkpoint, or if the set of the run
       is missing or has changed.
+    binary.Lost: if another process has ended.
   """
+  group = group or process_group.Group()
   predictor = predictor_lib.load(
       workdir, checkpoint=checkpoint, whole_volumes=True)
   classes = predictor.dataset.classes
-  bins = np.zeros((15, 3))
   if predictor.dataset.plan is not None:
-    resolution, in_mm = 'original', True
-    cases = _predict_volumes(predictor, split, bins)
+    resolution, in_mm, block = 'original', True, 1
+    cases = _predict_volumes(predictor, split, group)
   else:
     opened = open_split(predictor, split)
     resolution, in_mm = opened.resolution, opened.in_mm
-    cases = _predict(predictor, opened, bins)
+    block = 1 if opened.volumes else predictor.batch_size
+    cases = _predict(predictor, opened, group, block)
+  bins = {}
 
   def score():
     for case in cases:
+      group.check()
+      bins.update(case.bins)
       scores = scoring.score_case(
           case.prediction, case.label_map, num_classes=len(classes),
           spacing=case.spacing_mm if in_mm else None, tolerance=tolerance)
@@ -338,13 +365,35 @@ def evaluate_run(
           scores=scoring.named_scores(scores, classes)))
       yield scoring.ScoredCase(case.id, case.subject, scores)
 
+  scored = scoring.gather(score(), group, block)
+  shares = group.gather((
+      np.array([*bins], int),
+      np.reshape([*bins.values()], (-1, _NUM_BINS, 3))))
+  if scored is None or shares is None:
+    return None
   found = scoring.evaluate_cases(
-      score(), classes, tolerance=tolerance, in_mm=in_mm)
-  found = found._replace(results={
+      scored, classes, tolerance=tolerance, in_mm=in_mm)
+  # Add in the order of the split, whoever has counted, for the same bits.
+  places, counts = map(np.concatenate, zip(*shares, strict=True))
+  total = np.zeros((_NUM_BINS, 3))
+  for place in np.argsort(places):
+    total += counts[place]
+  return found._replace(results={
       'step': predictor.step,
       'split': split,
       'resolution': resolution,
-      'ece': metrics_lib.expected_calibration_error(bins),
+      'ece': metrics_lib.expected_calibration_error(total),
   } | found.results)
+
+
+def evaluate_run(
+    workdir: str, split: str, **options: Any
+) -> scoring.Evaluated:
+  """Evaluates a run in this process, and writes the results into its folder.
+
+  The files are evaluation_SPLIT.json and evaluation_SPLIT.csv; for the
+  arguments, see `score_run`.
+  """
+  found = score_run(workdir, split, **options)
   scoring.write_evaluation(workdir, found, suffix=f'_{split}')
   return found

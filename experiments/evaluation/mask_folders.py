@@ -18,6 +18,7 @@ from hybridseg import types
 import numpy as np
 
 from experiments import binary
+from experiments import process_group
 from experiments.evaluation import scoring
 from experiments.prediction import pictures
 
@@ -76,7 +77,8 @@ def evaluate_folders(
     options: Options,
     *,
     on_case: Callable[[scoring.EvaluatedCase], None] = lambda case: None,
-) -> scoring.Evaluated:
+    group: process_group.Group | None = None,
+) -> scoring.Evaluated | None:
   """Scores the prediction for each reference.
 
   A prediction and a reference belong together if their paths below the folders
@@ -88,16 +90,21 @@ def evaluate_folders(
     references: folder of masks of class numbers. The value 255 means
       unlabelled, unless `options` map it to a class.
     options: how to compare.
-    on_case: function that is called with each case for the report.
+    on_case: function that is called with each case for the report, if this
+      process has scored it.
+    group: the processes that share the cases; by default, this one alone. Each
+      of them looks at all files before.
 
   Returns:
-    The scores and results. They count each file as a subject of its own, since
-    the subjects are not known.
+    The scores and results; None in all processes but the first. They count each
+    file as a subject of its own, since the subjects are not known.
 
   Raises:
     binary.UserError: if a file cannot be read or does not fit its partner; the
       message has one line for each problem.
+    binary.Lost: if another process has ended.
   """
+  group = group or process_group.Group()
   pairs = _pair(predictions, references, options.missing_is_empty)
   folders = pixels.open_folder(pathlib.Path(predictions)), pixels.open_folder(
       pathlib.Path(references))
@@ -108,7 +115,8 @@ def evaluate_folders(
   in_mm = None not in found.spacings.values()
 
   def score():
-    for name in pairs:
+    for name in group.share([*pairs]):
+      group.check()
       first, second = (m.label_map for m in read(name))
       scores = scoring.score_case(
           first, second, num_classes=len(classes),
@@ -118,8 +126,11 @@ def evaluate_folders(
           name, scoring.named_scores(scores, classes), first, second))
       yield scoring.ScoredCase(name, name, scores)
 
+  cases = scoring.gather(score(), group)
+  if cases is None:
+    return None
   scored = scoring.evaluate_cases(
-      score(), classes, tolerance=options.tolerance, in_mm=in_mm)
+      cases, classes, tolerance=options.tolerance, in_mm=in_mm)
   return scored._replace(results={
       'num_missing_predictions': sum(p is None for p, _ in pairs.values()),
   } | scored.results)

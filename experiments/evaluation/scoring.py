@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from experiments import csv_files
+from experiments import process_group
 from experiments.building import input_pipeline
 from experiments.evaluation import metric_table
 from experiments.saving import run_folder
@@ -238,6 +239,27 @@ class ScoredCase(NamedTuple):
   id: str
   subject: str
   scores: dict[str, np.ndarray]
+
+
+def gather(
+    cases: Iterable[ScoredCase], group: process_group.Group, block: int = 1
+) -> list[ScoredCase] | None:
+  """Returns the cases of all processes in order; None but in process 0.
+
+  Args:
+    cases: the share of this process, see `process_group.Group.share`.
+    group: the processes.
+    block: number of consecutive cases in a block.
+  """
+  own = [*cases]
+  columns = {metric: np.stack([case.scores[metric] for case in own])
+             for metric in (own[0].scores if own else ())}
+  shares = group.gather(
+      ([case.id for case in own], [case.subject for case in own], columns))
+  return None if shares is None else group.merge([[
+      ScoredCase(*names, {m: values[n] for m, values in columns.items()})
+      for n, names in enumerate(zip(ids, subjects, strict=True))]
+      for ids, subjects, columns in shares], block)
 
 
 def evaluate_cases(

@@ -3,7 +3,6 @@
 import collections
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
-import csv
 import functools
 import json
 import os
@@ -13,7 +12,6 @@ import tempfile
 from typing import Any
 
 from data_prep.formats import volume_files
-from data_prep.shared import cells
 from data_prep.shared import grammar
 from data_prep.shared import pixels
 from data_prep.shared import progress
@@ -24,15 +22,16 @@ from PIL import Image
 
 from experiments import binary
 from experiments import painting
+from experiments import process_group
 from experiments.building import input_pipeline
 from experiments.prediction import input_files
 from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
+from experiments.prediction import results_table
 from experiments.prediction import whole_volumes
 from experiments.saving import run_folder
 from experiments.saving import run_schema
 
-TABLE = 'predictions.csv'
 SETTINGS = 'settings.json'
 
 _NUM_READERS = 4
@@ -68,6 +67,7 @@ def predict_files(
     extras: Sequence[str] = (),
     segmentations: bool = False,
     should_stop: Callable[[int], bool] = lambda number: False,
+    group: process_group.Group | None = None,
 ) -> int:
   """Predicts each file whose results do not exist yet.
 
@@ -83,17 +83,21 @@ def predict_files(
     should_stop: function that is called after each file, and after each batch
       of windows of a whole volume, with the number of files predicted so far.
       It returns whether to stop; a volume that is stopped starts anew.
+    group: the processes that share the files; by default, this one alone.
 
   Returns:
-    The number of files that could not be used.
+    The number of files that could not be used; 0 in all processes but the
+    first, which writes the table.
 
   Raises:
     binary.UserError: if the output folder holds results of other settings or
       cannot be written; if no file could be used; or if there are volumes, but
       the networks were trained on images and no axes are given.
-    binary.Stopped: after `should_stop` has returned True; the results so far
-      are kept.
+    binary.Stopped: after `should_stop` has returned True, here or in another
+      process; the results so far are kept.
+    binary.Lost: if another process has ended; the results so far are kept.
   """
+  group = group or process_group.Group()
   output = pathlib.Path(output)
   if len(inputs.names) > 1 and os.path.commonpath([
       os.path.realpath(output), os.path.realpath(inputs.folder.root)
@@ -112,17 +116,18 @@ def predict_files(
     raise binary.UserError(
         '--segmentations are of volumes, but --input holds none: leave the '
         'flag out.')
-  lock = run_folder.lock(str(output))
+  lock = run_folder.lock(str(output)) if group.is_primary else None
   try:
-    return _Job(
-        predictor, inputs, output, tiling, extras, settings).run(should_stop)
+    return _Job(predictor, inputs, output, tiling, extras, settings, group).run(
+        should_stop)
   except OSError as e:
     raise binary.UserError(
         f'Cannot write below {output}: {system_errors.why(e, output)}. Make '
         'room, or the folder writable, and start the same command '
         'again.') from e
   finally:
-    os.close(lock)
+    if lock is not None:
+      os.close(lock)
 
 
 def _check_volumes(predictor, inputs):
@@ -141,25 +146,22 @@ def _check_volumes(predictor, inputs):
 class _Job:
   """One session of a prediction, which may continue earlier sessions."""
 
-  def __init__(self, predictor, inputs, output, tiling, extras, settings):
+  def __init__(
+      self, predictor, inputs, output, tiling, extras, settings, group):
     self._predictor = predictor
     self._inputs = inputs
     self._output = output
     self._tiling = tiling
     self._extras = extras
     self._settings = settings
+    self._group = group
     self._classes = predictor.dataset.classes
     self._stems = pictures.stems(inputs.names)
-    self._fields = [
-        'file', 'state', 'mask', 'shape', 'spacing_mm',
-        *(f'pixels_{name}' for name in self._classes), 'uncertainty',
-        'input_bytes', 'input_mtime_ns', 'problem']
-    self._rows = self._take_over()
-    self._file = None
-    self._odd = {}
+    self._table = results_table.Table(output, self._classes, group.index)
+    self._rows, self._odd = {}, {}
 
   def _take_over(self):
-    """Maps each file that is predicted already to its line of predictions.csv.
+    """Reads the lines of files that are predicted already.
 
     Raises an error if the folder holds results of other settings.
     """
@@ -178,8 +180,8 @@ class _Job:
       raise binary.UserError(
           f'{self._output} holds other files: use a new --output.')
     run_folder.write_json(path, settings)
-    return {row['file']: row for row in read_table(self._output / TABLE)
-            if row['state'] == 'done' and self._is_current(row)}
+    self._rows = self._table.take_over(self._is_current)
+    self._table.write(self._rows.values())
 
   def _is_current(self, row):
     name = row['file']
@@ -202,55 +204,72 @@ class _Job:
     return [f'{kind}/{self._stems[name]}{suffixes[kind]}'
             for kind in ('masks', *self._extras)]
 
+  def _agree(self):
+    """Returns the files that no process has predicted yet, in all the same."""
+    if self._group.is_primary:
+      self._take_over()
+    names = [n for n in self._inputs.names if n not in self._rows]
+    own = {'settings': self._settings, 'files': [*self._inputs.names]}
+    wanted, names = self._group.broadcast((own, names))
+    if json.dumps(wanted) != json.dumps(own):
+      raise binary.UserError(
+          f'Process {self._group.index} finds another run, or other files in '
+          '--input, than process 0: give folders that all hosts share.')
+    if not (self._output / SETTINGS).exists():
+      raise binary.UserError(
+          f'Process {self._group.index} does not see {self._output}, where '
+          'process 0 writes: give an --output that all hosts share.')
+    return names
+
   def run(self, should_stop):
     """Predicts the remaining files, and returns how many of them failed."""
-    names = [n for n in self._inputs.names if n not in self._rows]
-    done, total = len(self._rows), len(self._inputs.names)
-    if done:
+    left, total = self._agree(), len(self._inputs.names)
+    block = 1
+    if self._predictor.dataset.plan is None and not self._tiling.windowed:
+      block = self._predictor.batch_size
+    done, names = total - len(left), self._group.share(left, block)
+    if done and self._group.is_primary:
       print(f'{done} of {grammar.counted(total, "file")} '
             f'{grammar.verb(done, "are")} done already.', flush=True)
-    table = self._output / TABLE
-    with open(table.with_suffix('.tmp'), 'w', newline='',
-              encoding='utf-8') as file:
-      self._writer = csv.DictWriter(file, self._fields)
-      self._writer.writeheader()
-      self._writer.writerows(map(cells.guard_row, self._rows.values()))
-      file.flush()
-      os.replace(table.with_suffix('.tmp'), table)
-      self._file = file
-      failed = 0
-      told = progress.Progress(
-          total, 'files', before=done, to_the_end=True, file=sys.stdout)
+    told = progress.Progress(
+        done + len(names), 'files', before=done, to_the_end=True,
+        file=sys.stdout)
 
-      def stop_if_asked(number):
-        if should_stop(number) and number < len(names):
-          raise binary.Stopped(
-              f'Stopped after {done + number} of '
-              f'{grammar.counted(total, "file")}: the same command resumes.')
+    def stop_if_asked(number):
+      self._group.check()
+      if should_stop(number) and number < len(names):
+        where = '' if self._group.number > 1 else (
+            f' after {done + number} of {grammar.counted(total, "file")}')
+        raise binary.Stopped(f'Stopped{where}: the same command resumes.')
 
-      for number, row in enumerate(self._results(names, stop_if_asked), 1):
-        self._write_row(row)
-        failed += row['state'] == 'failed'
-        told(done + number)
-        stop_if_asked(number)
-    for text, found in sorted(self._odd.items()):
-      print(f'notice: {grammar.counted(len(found), "volume")}, such as '
-            f'{found[0]!r}: {text}', file=sys.stderr)
+    rows = []
+    for row in self._table.append(self._results(names, stop_if_asked)):
+      rows.append(row)
+      if self._group.is_primary:
+        told(done + len(rows))
+      stop_if_asked(len(rows))
+    shares = self._group.gather((rows, self._odd))
+    return self._finish_table(shares, left, block) if shares else 0
+
+  def _finish_table(self, shares, names, block):
+    """Writes the lines of all files in order; returns how many failed."""
+    rows = self._group.merge([rows for rows, _ in shares], block)
+    self._rows |= dict(zip(names, rows, strict=True))
+    self._rows = {name: self._rows[name] for name in self._inputs.names}
+    self._table.write(self._rows.values())
+    odd = {}
+    for _, found in shares:
+      for text, where in found.items():
+        odd.setdefault(text, []).extend(where)
+    for text, where in sorted(odd.items()):
+      print(f'notice: {grammar.counted(len(where), "volume")}, such as '
+            f'{min(where)!r}: {text}', file=sys.stderr)
+    failed, total = sum(r['state'] == 'failed' for r in rows), len(self._rows)
     if failed == total:
       raise binary.UserError(
           f'None of {grammar.counted(total, "file")} could be used: see above, '
-          f'and {table}.')
+          f'and {self._table.path}.')
     return failed
-
-  def _write_row(self, row):
-    self._writer.writerow(cells.guard_row(row))
-    self._file.flush()
-    if row['problem']:
-      # A name may hold a line break or an escape sequence of a terminal.
-      name = row['file']
-      name = name if name.isprintable() else ascii(name)
-      print(f'{name}: {row["problem"]}', file=sys.stderr, flush=True)
-
   def _results(self, names, stop_if_asked) -> Iterator[dict[str, Any]]:
     """Predicts files, and yields the line of each one for predictions.csv.
 
@@ -319,8 +338,7 @@ class _Job:
   def _failure(self, name, wrong):
     found = f' ({wrong.found})' if wrong.found else ''
     text = f'{wrong.what}{found}: {wrong.fix}'
-    return dict.fromkeys(self._fields, '') | {
-        'file': _printable(name), 'state': 'failed', 'problem': text}
+    return self._table.failure(name, text)
 
   def _finish(self, found):
     """Writes all results of a file; returns its line for predictions.csv."""
@@ -377,20 +395,3 @@ def _overlay(opened, labels):
   k = int(np.argmax([np.count_nonzero(label) for label in labels]))
   painted = painting.overlay(opened.slices[k], labels[k])
   return np.round(255 * painted).astype(np.uint8)
-
-
-def _printable(name):
-  return name.encode('utf-8', 'backslashreplace').decode()
-
-
-def read_table(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-  """Reads predictions.csv, and skips a last line that is incomplete."""
-  try:
-    with open(path, newline='', encoding='utf-8') as file:
-      text = file.read()
-  except FileNotFoundError:
-    return []
-  rows = list(csv.DictReader(text.splitlines(keepends=True)))
-  if rows and not text.endswith('\n'):
-    rows.pop()
-  return [cells.undo_row(row) for row in rows if None not in row.values()]
