@@ -4,6 +4,7 @@ Two binaries may use the same name for different flags, but absl accepts each
 name only once.
 """
 
+import collections
 import contextlib
 import importlib
 import sys
@@ -12,6 +13,8 @@ from types import ModuleType
 from absl import flags
 
 _flags_of = {}
+# Flags that several binaries share, by the module that defines them.
+_shared = collections.defaultdict(dict)
 
 
 def load(name: str) -> ModuleType:
@@ -23,7 +26,16 @@ def load(name: str) -> ModuleType:
             n, '').startswith('absl.')])
     known = set(flags.FLAGS)
     module = importlib.import_module(name)
-    _flags_of[name] = _take_off(set(flags.FLAGS) - known)
+    new = set(flags.FLAGS) - known
+    definers = {n: flags.FLAGS.find_module_defining_flag(n) for n in new}
+    own = _take_off(new)
+    for flag, definer in definers.items():
+      if definer not in (None, name):
+        _shared[definer][flag] = own[flag]
+    for value in vars(module).values():
+      if isinstance(value, ModuleType):
+        own |= _shared.get(value.__name__, {})
+    _flags_of[name] = own
     _put_on(others)
   else:
     module = importlib.import_module(name)
