@@ -12,6 +12,7 @@ from types import ModuleType
 
 from absl import flags
 
+_PACKAGES = ('data_prep', 'experiments', 'tests')
 _flags_of = {}
 # Flags that several binaries share, by the module that defines them.
 _shared = collections.defaultdict(dict)
@@ -32,9 +33,12 @@ def load(name: str) -> ModuleType:
     for flag, definer in definers.items():
       if definer not in (None, name):
         _shared[definer][flag] = own[flag]
-    for value in vars(module).values():
-      if isinstance(value, ModuleType):
-        own |= _shared.get(value.__name__, {})
+    used = {value.__name__ for value in vars(module).values()
+            if isinstance(value, ModuleType)}
+    for definer, found in _shared.items():
+      # Flags of other packages, such as grain, are needed wherever these are.
+      if definer in used or definer.split('.')[0] not in _PACKAGES:
+        own |= found
     _flags_of[name] = own
     _put_on(others)
   else:
