@@ -303,7 +303,7 @@ def find_cluster(
     visible = ','.join(map(str, local_devices))
     jax.config.update('jax_cuda_visible_devices', visible)
     jax.config.update('jax_rocm_visible_devices', visible)
-  return tuple(found)
+  return found[0], found[1], found[2]
 
 
 def initialize(
