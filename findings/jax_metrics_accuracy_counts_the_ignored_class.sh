@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# jax-metrics 0.2.5: Accuracy documents ignore_index as a class that "does not contribute
-# to the returned score, regardless of reduction method". The number is checked and kept,
-# and nothing looks at it. Of ten pixels, six of background, all right, and four of two
-# organs, one right, the accuracy is 0.7 with and without ignore_index=0, in place of
-# 0.25; by average='macro' it is 0.5 with and without, where the mean of the organs is
-# 0.25.
+# jax-metrics 0.2.5: Accuracy documents ignore_index as a class that "does not
+# contribute to the returned score, regardless of reduction method". The number is
+# checked and kept, and nothing looks at it. Of ten pixels, six of background, all right,
+# and four of two organs, one right, the accuracy is 0.7 with and without ignore_index=0,
+# in place of 0.25, and by average='macro' it is 0.5 with and without.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
