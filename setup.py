@@ -41,6 +41,8 @@ _HDF5 = ['h5py>=3.10']
 _DICOM_SEG = ['highdicom>=0.28; python_version < "3.14"']
 # Writes records on many machines.
 _BEAM = ['apache-beam>=2.70']
+# Copies sources from S3.
+_REMOTE = ['s3fs>=2025.2']
 # Writes logs for TensorBoard.
 _TENSORBOARD = ['tensorboardX>=2.6']
 # Builds the site; its configuration reference reads the configs.
@@ -104,6 +106,7 @@ setuptools.setup(
     ],
     extras_require={
         'beam': _BEAM, 'data': _DATA, 'dicom_seg': _DICOM_SEG, 'docs': _DOCS,
-        'hdf5': _HDF5, 'onnx': _ONNX, 'pretrained': _PRETRAINED, 'run': _RUN,
+        'hdf5': _HDF5, 'onnx': _ONNX, 'pretrained': _PRETRAINED,
+        'remote': _REMOTE, 'run': _RUN,
         'tensorboard': _TENSORBOARD, 'test': _TEST},
 )

@@ -32,6 +32,7 @@ if __name__ == '__main__':  # NumPy reads the variable when it is imported.
 
 from absl import flags
 from data_prep.sets import named_sets
+from data_prep.sets import remote_source
 from data_prep.sets import runner_flags
 from data_prep.sets import source_flags
 from data_prep.shared import early_help
@@ -39,6 +40,7 @@ from data_prep.shared import early_help
 _USUAL_SIZE = 96
 
 flags.adopt_module_key_flags(source_flags)  # This makes --help list them.
+flags.adopt_module_key_flags(remote_source)
 flags.adopt_module_key_flags(runner_flags)
 _DATASET = flags.DEFINE_enum(
     'dataset', None, [*named_sets.SETS, *named_sets.WHOLE],
@@ -50,7 +52,8 @@ _DECISIONS = flags.DEFINE_string(
     'the set that was reviewed, and --output is the changed set.')
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder to write.')
 _SOURCE = flags.DEFINE_string(
-    'source', None, 'Folder or file that holds the original set.')
+    'source', None, 'Folder or file that holds the original set, or a folder '
+    'of an object store, see --fetch_to.')
 _IMAGE_SIZE = flags.DEFINE_integer(
     'image_size', None, 'Height and width of the records. Default: '
     f'{_USUAL_SIZE}' + ''.join(
@@ -220,7 +223,10 @@ def _plan():
 
 def _check_source():
   """Refuses a --source that is missing, wrong, or not used."""
-  source = _SOURCE.value
+  source = remote_source.find_local(
+      _SOURCE.value, remote_source.FETCH_TO.value)
+  if source != _SOURCE.value:
+    flags.FLAGS.source = source
   if _DATASET.value:
     try:
       named_sets.check_source(_DATASET.value, source)
