@@ -1,6 +1,6 @@
 r"""Prepares a set from an S3 store, and compares it with the local one.
 
-python -m tests.long.object_store --num_images=500
+python -m tests.long.object_store --num_pictures=500
 
 Needs the extra `remote`, and moto with its server, which this program starts.
 A set of small pictures is prepared from a folder. Then it lies in a bucket: it
@@ -10,6 +10,7 @@ bucket, a store that does not answer and a folder with other files are refused
 in one line. The exit code is 1 if anything differs.
 """
 
+import logging
 import os
 import pathlib
 import random
@@ -27,8 +28,8 @@ from moto.server import ThreadedMotoServer
 
 from tests.long import beam_records
 
-_NUM_IMAGES = flags.DEFINE_integer('num_images', 500, 'Of the set.', 100)
-_NUM_KILLS = flags.DEFINE_integer('num_kills', 5, 'Copies to kill.', 0)
+_NUM_PICTURES = flags.DEFINE_integer('num_pictures', 500, 'Of the set.', 100)
+_NUM_STOPS = flags.DEFINE_integer('num_stops', 5, 'Copies to kill.', 0)
 _URL = 's3://bucket/some/set'
 
 
@@ -56,7 +57,7 @@ def _check(condition, *about):
 
 def _check_kills(folder, wanted, number):
   rng = random.Random(0)
-  for _ in range(_NUM_KILLS.value):
+  for _ in range(_NUM_STOPS.value):
     shutil.rmtree(folder / 'source', ignore_errors=True)
     (folder / 'source.fetched.json').unlink(missing_ok=True)
     process = subprocess.Popen(
@@ -71,7 +72,7 @@ def _check_kills(folder, wanted, number):
     _check(done.returncode == 0, done.stderr)
     _check(beam_records.digest(folder / 'set') == wanted, 'after a kill')
     shutil.rmtree(folder / 'set')
-  print(f'killed and started again: {_NUM_KILLS.value}, 0 different')
+  print(f'killed and started again: {_NUM_STOPS.value}, 0 different')
 
 
 def _check_refusals(folder):
@@ -94,6 +95,7 @@ def _check_refusals(folder):
 
 
 def main(_):
+  logging.getLogger('werkzeug').setLevel(logging.ERROR)
   server = ThreadedMotoServer(ip_address='127.0.0.1', port=0)
   server.start()
   host, port = server.get_host_and_port()
@@ -104,7 +106,7 @@ def main(_):
   client.create_bucket(Bucket='bucket')
   with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(temporary)
-    beam_records.write_source(folder / 'source', _NUM_IMAGES.value)
+    beam_records.write_source(folder / 'source', _NUM_PICTURES.value)
     names = sorted(str(path.relative_to(folder / 'source'))
                    for path in folder.glob('source/*/*'))
     _upload(client, folder / 'source', names)
@@ -118,8 +120,8 @@ def main(_):
     _check(done.returncode == 0, done.stderr)
     _check(beam_records.digest(folder / 'set') == wanted, 'other files')
     print(f'{len(names)} files copied and prepared in '
-          f'{time.monotonic() - start:.1f} s, SHA-256 of the set {wanted[:12]}, '
-          'as from the folder')
+          f'{time.monotonic() - start:.1f} s, SHA-256 of the set '
+          f'{wanted[:12]}, as from the folder')
     shutil.copy(folder / 'source' / names[1], folder / 'changed')
     client.upload_file(
         str(folder / 'changed'), 'bucket', f'some/set/{names[0]}')
@@ -129,9 +131,9 @@ def main(_):
         folder / 'changed').read_bytes(), 'the old file')
     print('one file changed: 1 copied')
     shutil.rmtree(folder / 'set', ignore_errors=True)
-    beam_records.write_source(folder / 'again', _NUM_IMAGES.value)
+    beam_records.write_source(folder / 'again', _NUM_PICTURES.value)
     _upload(client, folder / 'again', names[:1])
-    _check_kills(folder, wanted, _NUM_IMAGES.value)
+    _check_kills(folder, wanted, _NUM_PICTURES.value)
     _check_refusals(folder)
   server.stop()
 
