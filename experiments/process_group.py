@@ -8,13 +8,12 @@ threads when one of them dies. Here, the connection to a process that dies
 breaks, and the others end with one line. If a host loses its power or network,
 this takes half a minute.
 
-Messages are JSON and NumPy arrays (`_pack`), and nothing that a process
+Messages are JSON and NumPy arrays (`packing`), and nothing that a process
 receives is executed.
 """
 
 from collections.abc import Iterator, Sequence
 import contextlib
-import io
 import itertools
 import json
 import select
@@ -23,9 +22,9 @@ import struct
 import time
 from typing import Any, NamedTuple
 
-import numpy as np
 
 from experiments import binary
+from experiments import packing
 
 _JOIN_TIMEOUT_S = 300.0
 _HELLO_TIMEOUT_S = 10.0
@@ -112,17 +111,18 @@ class Group:
         self._receive(peer)  # Raises the error.
 
   def broadcast(self, value: Any) -> Any:
-    """Returns in every process the value of process 0, see `_pack`.
+    """Returns in every process the value of process 0, see `packing.pack`.
 
     All processes must call this function at the same point.
     """
+    self.gather(None)  # Now, all others are ready to receive.
     if self.is_primary:
-      self._send_all(_DATA, _pack(value))
+      self._send_all(_DATA, packing.pack(value))
       return value
     return self._receive(0)
 
   def gather(self, value: Any) -> list[Any] | None:
-    """Collects a value of each process in process 0, see `_pack`.
+    """Collects a value of each process in process 0, see `packing.pack`.
 
     All processes must call this function at the same point. It returns when all
     values have arrived.
@@ -133,8 +133,12 @@ class Group:
     Returns:
       The values in the order of the processes; None in all but process 0.
     """
+    # A value is sent only when process 0 is ready to read it: the timeout of
+    # what is sent also counts while the reader is late.
     if not self.is_primary:
-      self._send(0, _DATA, _pack(value))
+      self._send(0, _DATA, packing.pack(None))
+      self._receive(0)
+      self._send(0, _DATA, packing.pack(value))
       self._receive(0)
       return None
     values = {0: value}
@@ -144,8 +148,10 @@ class Group:
       # has ended.
       for peer, connection in self._peers.items():
         if connection in ready:
+          self._receive(peer)
+          self._send(peer, _DATA, packing.pack(None))
           values[peer] = self._receive(peer)
-    self._send_all(_DATA, _pack(None))
+    self._send_all(_DATA, packing.pack(None))
     return [values[index] for index in range(self.number)]
 
   def merge(
@@ -170,7 +176,7 @@ class Group:
     if not isinstance(error, binary.Lost):  # Else it names the process already.
       text = f'process {self.index} of {self.number} has ended ({text})'
     for peer in self._peers:
-      with contextlib.suppress(binary.Lost):
+      with contextlib.suppress(binary.Lost, binary.Stopped):
         self._send(peer, kind, json.dumps(text).encode())
 
   def close(self) -> None:
@@ -187,22 +193,19 @@ class Group:
     try:
       self._peers[peer].sendall(_HEADER.pack(kind, len(payload)))
       self._peers[peer].sendall(payload)
-    except OSError as e:
-      raise self._lost(peer) from e
+    except OSError:
+      while True:  # If the other process has told why it ended, raise that.
+        self._receive(peer)
 
   def _receive(self, peer):
     """Returns the data of the next message; raises why its sender has ended."""
     try:
       kind, payload = _receive(self._peers[peer])
-    except OSError as e:
+    except (OSError, ValueError) as e:
       raise self._lost(peer) from e
-    if kind == _DATA:
-      return _unpack(payload)
-    text = json.loads(payload)
-    if kind == _STOPPED:
-      raise binary.Stopped(
-          'Stopped, as another process was: the same command resumes.')
-    raise binary.Lost(text)
+    if kind != _DATA:
+      raise _reason(kind, payload)
+    return packing.unpack(payload)
 
   def _lost(self, peer):
     return binary.Lost(f'process {peer} of {self.number} was lost')
@@ -225,7 +228,8 @@ def join(place: Place | None, job: str) -> Iterator[Group]:
     yield Group()
     return
   host, _, port = place.coordinator.rpartition(':')
-  if not host or not port.isdigit() or int(port) > 65535:
+  if not host or not (port.isascii() and port.isdigit()) or not (
+      0 < int(port) < 65536):
     raise binary.UserError(
         f'--coordinator={place.coordinator}: expected HOST:PORT.')
   address = host.strip('[]'), int(port)
@@ -256,18 +260,18 @@ def _listen(address, own):
         'another port in --coordinator.') from e
   with server:
     while len(peers) < number - 1:
+      if time.monotonic() > deadline:
+        raise binary.Lost(
+            f'only {1 + len(peers)} of {number} processes came within '
+            f'{_JOIN_TIMEOUT_S:g} s')
       server.settimeout(max(0.01, deadline - time.monotonic()))
       try:
         connection, _ = server.accept()
         hello = _receive_hello(connection)
-      except TimeoutError as e:
-        if time.monotonic() < deadline:
-          continue
-        raise binary.Lost(
-            f'only {1 + len(peers)} of {number} processes came within '
-            f'{_JOIN_TIMEOUT_S:g} s') from e
-      except (OSError, ValueError):
-        continue  # A stranger.
+        if hello | {'index': 0} == own:
+          _send_hello(connection, own['job'])
+      except (OSError, ValueError, RecursionError):
+        continue  # A stranger, or nobody.
       index = hello['index']
       if hello | {'index': 0} != own:
         problem = (f'process {index} was started with another command than '
@@ -289,9 +293,8 @@ def _listen(address, own):
 
 def _receive_hello(connection):
   """Reads what a new process says about itself."""
-  connection.settimeout(_HELLO_TIMEOUT_S)
-  kind, payload = _receive(connection, _MAX_HELLO)
-  connection.settimeout(None)
+  kind, payload = _receive(
+      connection, _MAX_HELLO, time.monotonic() + _HELLO_TIMEOUT_S)
   hello = json.loads(payload)
   if kind != _DATA or not isinstance(hello, dict) or not isinstance(
       hello.get('index'), int):
@@ -306,17 +309,44 @@ def _connect(address, hello):
     try:
       connection = socket.create_connection(address, timeout=_HELLO_TIMEOUT_S)
       break
+    except UnicodeError as e:
+      raise binary.UserError(
+          f'--coordinator: {address[0]!r} is not the name of a host.') from e
     except OSError as e:
       if time.monotonic() > deadline:
         raise binary.Lost(
             f'process 0 was not found at {address[0]}:{address[1]} within '
             f'{_JOIN_TIMEOUT_S:g} s') from e
       time.sleep(_RETRY_S)
-  connection.settimeout(None)
   _prepare(connection)
-  group = Group(hello['number'], hello['index'], {0: connection})
-  group._send(0, _DATA, json.dumps(hello).encode())  # pylint: disable=protected-access
+  try:
+    _send_hello(connection, hello)
+    kind, payload = _receive(connection, _MAX_HELLO, max(
+        deadline, time.monotonic() + _HELLO_TIMEOUT_S))
+    if kind == _DATA and json.loads(payload) != hello['job']:
+      raise ValueError('Another job.')
+  except (TimeoutError, ValueError, RecursionError) as e:
+    raise binary.Lost(
+        f'{address[0]}:{address[1]} does not answer as process 0 of this job'
+    ) from e
+  except OSError as e:
+    raise binary.Lost(f'process 0 of {hello["number"]} was lost') from e
+  if kind != _DATA:
+    raise _reason(kind, payload)
   return {0: connection}
+
+
+def _send_hello(connection, value):
+  payload = json.dumps(value).encode()
+  connection.sendall(_HEADER.pack(_DATA, len(payload)) + payload)
+
+
+def _reason(kind, payload):
+  """Returns the error for the message of a process that has ended early."""
+  if kind == _STOPPED:
+    return binary.Stopped(
+        'Stopped, as another process was: the same command resumes.')
+  return binary.Lost(json.loads(payload))
 
 
 def _prepare(connection):
@@ -328,61 +358,25 @@ def _prepare(connection):
       connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _receive(connection, most=None):
+def _receive(connection, most=None, deadline=None):
   """Returns the kind and the payload of the next message."""
-  kind, length = _HEADER.unpack(_receive_bytes(connection, _HEADER.size))
-  if most is not None and length > most:
-    raise ValueError('The message is too long.')
-  return kind, _receive_bytes(connection, length)
+  kind, length = _HEADER.unpack(
+      _receive_bytes(connection, _HEADER.size, deadline))
+  if kind not in (_DATA, _STOPPED, _ENDED) or (
+      most is not None and length > most):
+    raise ValueError('This is no message of a job.')
+  return kind, _receive_bytes(connection, length, deadline)
 
 
-def _receive_bytes(connection, number):
+def _receive_bytes(connection, number, deadline):
   data, done = bytearray(number), 0
   with memoryview(data) as view:
     while done < number:
+      connection.settimeout(
+          deadline and max(0.01, deadline - time.monotonic()))
       received = connection.recv_into(view[done:])
       if not received:
         raise ConnectionResetError('The other end has closed.')
       done += received
+  connection.settimeout(None)
   return bytes(data)
-
-
-def _pack(tree: Any) -> bytes:
-  """Returns a tree as bytes: JSON, and the arrays in it as NumPy stores them.
-
-  Args:
-    tree: tree of dictionaries with strings as keys, sequences, arrays without
-      objects, strings, numbers, booleans and None.
-  """
-  arrays = []
-
-  def encode(x):
-    if isinstance(x, np.ndarray):
-      arrays.append(x)
-      return {'': len(arrays) - 1}
-    if isinstance(x, dict):
-      return {name: encode(value) for name, value in x.items()}
-    if isinstance(x, (list, tuple)):
-      return [encode(value) for value in x]
-    return x.item() if isinstance(x, np.generic) else x
-
-  text = json.dumps(encode(tree)).encode()
-  file = io.BytesIO()
-  for array in (np.frombuffer(text, np.uint8), *arrays):
-    np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
-  return file.getvalue()
-
-
-def _unpack(data):
-  """Returns the tree of `_pack`, with lists for all sequences."""
-  file, arrays = io.BytesIO(data), []
-  while file.tell() < len(data):
-    arrays.append(np.lib.format.read_array(file, allow_pickle=False))
-
-  def decode(x):
-    if isinstance(x, dict):
-      return arrays[1 + x['']] if '' in x else {
-          name: decode(value) for name, value in x.items()}
-    return [*map(decode, x)] if isinstance(x, list) else x
-
-  return decode(json.loads(arrays[0].tobytes()))

@@ -103,7 +103,7 @@ _BESIDE = {
     'data_prep': {'command_line', 'manifest', 'row_names'},
     'experiments': {
         'binary', 'csv_files', 'launcher', 'painting', 'process_flags',
-        'process_group', 'program_cache'},
+        'packing', 'process_group', 'program_cache'},
 }
 _OPEN = {
     'data_prep': set(),

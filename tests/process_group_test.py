@@ -4,12 +4,15 @@ from concurrent import futures
 import json
 import socket
 import threading
+import time
+from unittest import mock
 
 from absl.testing import absltest
 from absl.testing import parameterized
 import numpy as np
 
 from experiments import binary
+from experiments import packing
 from experiments import process_group
 
 _Place = process_group.Place
@@ -72,9 +75,48 @@ class ProcessGroupTest(parameterized.TestCase):
       self.assertEqual(tree['y'].dtype, np.uint8)
       self.assertEqual(tree['y'].tolist(), [index] * index)
 
+  @parameterized.parameters(0, 1)
+  def test_a_late_receiver_is_waited_for(self, late):
+    value = np.zeros(5_000_000, np.uint8)
+
+    def work(group):
+      if group.index == late:
+        time.sleep(1.0)
+      group.broadcast(value if group.is_primary else None)
+      if group.index == late:
+        time.sleep(1.0)
+      return group.gather(value)
+
+    with mock.patch.dict(process_group._KEEP_ALIVE, TCP_USER_TIMEOUT=300):  # pylint: disable=protected-access
+      values, other = _run(2, work)
+    self.assertIsNone(other)
+    self.assertEqual([len(v) for v in values], [5_000_000] * 2)
+
+  @parameterized.parameters(
+      b'SSH-2.0-OpenSSH_9.2 Debian\r\n', b'HTTP/1.1 400 Bad', b'')
+  def test_another_server_at_the_address(self, answer):
+    with socket.create_server(('127.0.0.1', 0)) as server:
+      address = f'127.0.0.1:{server.getsockname()[1]}'
+
+      def serve():
+        connection, _ = server.accept()
+        connection.sendall(answer)
+        if answer:
+          connection.shutdown(socket.SHUT_WR)
+        return connection  # Without an answer, it stays silent.
+
+      with futures.ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve)
+        with (mock.patch.object(process_group, '_JOIN_TIMEOUT_S', 0.1),
+              mock.patch.object(process_group, '_HELLO_TIMEOUT_S', 0.2),
+              self.assertRaisesRegex(binary.Lost, 'does not answer as proc')):
+          with process_group.join(_Place(address, 2, 1), 'job'):
+            self.fail('joined')
+        serving.result().close()
+
   def test_objects_are_refused(self):
     with self.assertRaises(ValueError):
-      process_group._pack(np.array([{}]))  # pylint: disable=protected-access
+      packing.pack(np.array([{}]))
 
   @parameterized.parameters(0, 2)
   def test_when_one_dies_all_others_hear_of_it(self, victim):
@@ -145,7 +187,8 @@ class ProcessGroupTest(parameterized.TestCase):
         self.assertEqual(g.gather(0), [0, 1])
       self.assertIsNone(other.result())
 
-  @parameterized.parameters('node', 'node:', ':1', 'node:x', 'node:70000')
+  @parameterized.parameters('node', 'node:', ':1', 'node:x', 'node:70000',
+                            'node:0', 'node:²')
   def test_an_address_that_is_none(self, address):
     with self.assertRaisesRegex(binary.UserError, 'expected HOST:PORT'):
       with process_group.join(_Place(address, 2, 0), json.dumps({})):

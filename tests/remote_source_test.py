@@ -5,6 +5,8 @@ import io
 import pathlib
 import tempfile
 
+from unittest import mock
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import fsspec
@@ -51,6 +53,11 @@ class RemoteSourceTest(parameterized.TestCase):
     self.assertEqual(self.fetch(), '2')
     self.assertEqual(
         self.files(), {'images/a.png': b'new', 'images/b.png': b'more'})
+
+  def test_a_store_that_tells_no_state_is_copied_again(self):
+    self.fetch()
+    with mock.patch.object(remote_source, '_STATES', ()):
+      self.assertEqual(self.fetch(), '2')
 
   def test_goes_on_after_a_stop(self):
     self.fetch()

@@ -35,7 +35,8 @@ _UNFINISHED = '.unfinished'
 _THREADS = 16
 _EVERY = 500  # Number of files after which the index is written.
 _URL = re.compile(r'[A-Za-z][A-Za-z0-9+.-]+://')
-_STATES = ('ETag', 'etag', 'LastModified', 'mtime', 'created')
+_STATES = ('ETag', 'etag', 'sha', 'LastModified', 'last_modified', 'mtime',
+           'modified', 'modify', 'updated', 'created')
 
 
 def find_local(source: str | None, fetch_to: str | None) -> str | None:
@@ -107,7 +108,8 @@ def _fetch(source, store, root, files, folder):
         'name an empty folder')
   states = {name: _state(info) for name, info in files.items()}
   done = {name: state for name, state in (known or {}).items()
-          if name in there and states.get(name) == state}
+          if name in there and states.get(name) == state and
+          any(key in files[name] for key in _STATES)}
   missing = sorted(set(files) - set(done))
   print(f'Copying {len(missing)} of {grammar.counted(len(files), "file")} to '
         f'{folder} ...', flush=True)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from experiments.evaluation import metric_table
+
 _KEYS = {
     'co_reg_loss': 'co-regularization loss',
     'num_faulty': 'with a planted fault', 'num_weak': 'weak annotations'}
@@ -28,7 +30,8 @@ def case_words(name: str) -> str:
   Args:
     name: METRIC_CLASS, see `scoring.named_scores`, or a key.
   """
-  metric, _, of_class = name.partition('_')
-  if not of_class or metric not in _WORDS:
-    return words(name)
-  return f'{words(metric)} of {of_class.replace("_", " ")}'
+  for metric in metric_table.TABLE:
+    if name.startswith(f'{metric}_'):
+      of_class = name.removeprefix(f'{metric}_')
+      return f'{words(metric)} of {of_class.replace("_", " ")}'
+  return words(name)
