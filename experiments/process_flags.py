@@ -37,7 +37,8 @@ def find() -> 'process_group.Place | None':
           '--num_processes and --process_id need --coordinator=HOST:PORT.')
     return None
   place = parallel.find_cluster(
-      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+      coordinator_address=_COORDINATOR.value,
+      num_processes=_NUM_PROCESSES.value, process_id=_PROCESS_ID.value)
   if None in place:
     raise binary.UserError(
         'The environment does not tell the number of this process: give '

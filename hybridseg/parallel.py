@@ -277,6 +277,7 @@ def to_host(tree: Any) -> Any:
 
 
 def find_cluster(
+    *,
     coordinator_address: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,

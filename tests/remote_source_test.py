@@ -4,7 +4,6 @@ import contextlib
 import io
 import pathlib
 import tempfile
-
 from unittest import mock
 
 from absl.testing import absltest
