@@ -292,19 +292,20 @@ def find_cluster(
   """
   coordinator_address = coordinator_address or os.environ.get(
       'JAX_COORDINATOR_ADDRESS')
-  place = coordinator_address, num_processes, process_id
+  is_known = None not in (coordinator_address, num_processes, process_id)
   with warnings.catch_warnings():
-    if None not in place:  # Then, JAX need not say that it cannot find them.
+    if is_known:  # Then, JAX need not say that it cannot find them.
       warnings.simplefilter('ignore')
     # This class is internal, but no public function only looks.
-    *found, local_devices = (
+    address, number, index, local_devices = (
         clusters.ClusterEnv.auto_detect_unset_distributed_params(
-            *place, None, None, _JOIN_TIMEOUT_S))
+            coordinator_address, num_processes, process_id, None, None,
+            _JOIN_TIMEOUT_S))
   if local_devices is not None:
     visible = ','.join(map(str, local_devices))
     jax.config.update('jax_cuda_visible_devices', visible)
     jax.config.update('jax_rocm_visible_devices', visible)
-  return found[0], found[1], found[2]
+  return address, number, index
 
 
 def initialize(
