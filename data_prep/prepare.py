@@ -222,7 +222,7 @@ def _plan():
 
 
 def _check_source():
-  """Refuses a --source that is missing, wrong, or not used."""
+  """Copies a --source from an object store; refuses a wrong or unused one."""
   source = remote_source.find_local(
       _SOURCE.value, remote_source.FETCH_TO.value)
   if source != _SOURCE.value:

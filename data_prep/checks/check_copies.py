@@ -167,7 +167,7 @@ def _expand(rows, copies, pairs):
     copies: result of `find_copies`.
     pairs: pairs of the first rows of each picture and split.
   """
-  if len(set(copies.values())) == 0:
+  if not copies:
     return pairs
   key = lambda i: (copies.get(i, i), rows[i].split)
   members = {key(i): [] for pair in pairs for i in pair[:2]}

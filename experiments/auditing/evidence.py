@@ -117,7 +117,7 @@ def collect(
   params = train_step_lib.eval_params(state)
   weak = audited(splits['train_weak'])
   kinds = input_pipeline.column(weak, 'kind').astype(int)
-
+  directions = observer.strong_directions(params, splits['train_strong'])
 
   def look(records, label, what):
     """Yields the place of each record of this process's share, and the look."""
@@ -128,7 +128,6 @@ def collect(
       group.check()
       yield place, found
 
-  directions = observer.strong_directions(params, splits['train_strong'])
   signs, reasons = [], []
   for _, (record, probs, _) in look(weak, 'label', 'annotations'):
     annotation = (int(record['kind']), record['label'], record['present'])

@@ -5,10 +5,13 @@ The published val and test splits must not decide which method is chosen.
 
 from collections.abc import Sequence
 import csv
+import itertools
 import os
 import statistics
+from typing import Any
 
 from data_prep import manifest as manifest_lib
+import jax
 
 
 def deal(rows: Sequence[manifest_lib.Row], num_folds: int) -> dict[str, int]:
@@ -83,3 +86,20 @@ def read_held_out(workdir: str) -> dict[str, list[float]]:
         if dice:
           found.setdefault(row['subject'], []).append(statistics.mean(dice))
   return found
+
+
+def cell_of(workdir: str, results: dict[str, Any]) -> dict[str, Any]:
+  """Returns what a cell says of a finished run on its held-out images.
+
+  Args:
+    workdir: folder of the run.
+    results: what `trainer.train_and_evaluate` has returned.
+  """
+  held_out = read_held_out(workdir)
+  return {
+      'dice': statistics.mean(itertools.chain(*held_out.values())),
+      'auroc': results['indicators'].get('auroc'),
+      'state_sha256': results['state_sha256'],
+      'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
+      'blocks': {subject: [len(dice), round(statistics.mean(dice), 6)]
+                 for subject, dice in held_out.items()}}

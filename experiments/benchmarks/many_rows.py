@@ -39,7 +39,6 @@ from PIL import Image
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check
 from data_prep.checks import duplicates
-from data_prep.shared import scratch
 from data_prep.shared import whole_file
 from data_prep.splits import dividing
 from data_prep.splits import strong_choice
@@ -133,33 +132,23 @@ def _check(path):
   return run
 
 
-class _Thumbnails:
-  """N different thumbnails, each hundredth a changed copy of the one before."""
-
-  def __init__(self, n):
-    self._number, self._file = n, scratch.Scratch()
-    rng = np.random.default_rng(0)
-    for start in range(0, n, 1000):
-      small = rng.integers(0, 256, (1000, 10, 10), np.uint8)
-      large = np.stack([np.asarray(Image.fromarray(s).resize(
-          (duplicates.SIDE,) * 2, Image.Resampling.BICUBIC)) for s in small])
-      copies = large[98::100, :, ::-1].astype(np.int64)
-      copies += rng.integers(-8, 9, copies.shape)
-      large[99::100] = copies.clip(0, 255)
-      self._file.add(large[: n - start].tobytes())
-
-  def __len__(self):
-    return self._number
-
-  def __getitem__(self, index):
-    if not 0 <= index < self._number:
-      raise IndexError(index)
-    side = duplicates.SIDE**2
-    return self._file.read(index * side, side)
+def _draw_thumbnails(n):
+  """Returns thumbnails, each hundredth a changed copy of the one before."""
+  thumbnails, rng = duplicates.Thumbnails(), np.random.default_rng(0)
+  for start in range(0, n, 1000):
+    small = rng.integers(0, 256, (1000, 10, 10), np.uint8)
+    large = np.stack([np.asarray(Image.fromarray(s).resize(
+        (duplicates.SIDE,) * 2, Image.Resampling.BICUBIC)) for s in small])
+    copies = large[98::100, :, ::-1].astype(np.int64)
+    copies += rng.integers(-8, 9, copies.shape)
+    large[99::100] = copies.clip(0, 255)
+    for thumbnail in large[: n - start]:
+      thumbnails.add(thumbnail.tobytes())
+  return thumbnails
 
 
 def _search(n):
-  thumbnails = _Thumbnails(n)
+  thumbnails = _draw_thumbnails(n)
   groups = [('train', 'test')[i % 100 == 99 or i % 100 < 20] for i in range(n)]
 
   def run():

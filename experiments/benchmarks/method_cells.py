@@ -36,7 +36,6 @@ import itertools
 import os
 import pathlib
 import shutil
-import statistics
 import time
 from typing import Any
 
@@ -149,21 +148,14 @@ def _run(method, part, steps, seed, workdir) -> dict[str, Any]:
   _start_from_base(method, workdir)
   results = trainer.train_and_evaluate(config, workdir)
   jax.clear_caches()
-  held_out = folds_lib.read_held_out(workdir)
-  return {
+  return folds_lib.cell_of(workdir, results) | {
       'method': _cell_method(method),
       'change': next(
           (c for c in _CHANGES.value if c.startswith(f'{method}:')), ''),
       'part': part, 'network': _NETWORK.value,
       'train_steps': steps, 'seed': seed, 'draw': _DRAW.value,
-      'dice': statistics.mean(itertools.chain(*held_out.values())),
       'val_dice': results['val']['dice'], 'test_dice': results['test']['dice'],
-      'auroc': results['indicators'].get('auroc'),
-      'state_sha256': results['state_sha256'],
-      'seconds': round(time.monotonic() - start),
-      'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
-      'blocks': {subject: [len(dice), round(statistics.mean(dice), 6)]
-                 for subject, dice in held_out.items()}}
+      'seconds': round(time.monotonic() - start)}
 
 
 def _cell_method(method):

@@ -34,7 +34,6 @@ import hashlib
 import io
 import os
 import pathlib
-import statistics
 import sys
 import time
 from typing import Any, NamedTuple
@@ -254,17 +253,10 @@ def _train(data_dir, workdir, *, seed, steps, warm_start=''):
   start = time.monotonic()
   results = trainer.train_and_evaluate(config.lock(), workdir)
   jax.clear_caches()
-  held_out = folds_lib.read_held_out(workdir)
-  return {
+  return folds_lib.cell_of(workdir, results) | {
       'seed': seed, 'fold': (seed + 1) % _NUM_FOLDS.value,
       'network': _NETWORK.value, 'train_steps': steps,
-      'dice': statistics.mean(d for found in held_out.values() for d in found),
-      'auroc': results['indicators'].get('auroc'),
-      'state_sha256': results['state_sha256'],
-      'seconds': round(time.monotonic() - start),
-      'device': jax.devices()[0].device_kind, 'jax': jax.__version__,
-      'blocks': {subject: [len(dice), round(statistics.mean(dice), 6)]
-                 for subject, dice in held_out.items()}}
+      'seconds': round(time.monotonic() - start)}
 
 
 def _base(seed):

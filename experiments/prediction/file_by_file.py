@@ -270,6 +270,7 @@ class _Job:
           f'None of {grammar.counted(total, "file")} could be used: see above, '
           f'and {self._table.path}.')
     return failed
+
   def _results(self, names, stop_if_asked) -> Iterator[dict[str, Any]]:
     """Predicts files, and yields the line of each one for predictions.csv.
 

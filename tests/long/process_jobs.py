@@ -23,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from typing import NamedTuple
 
 from absl import flags
@@ -31,7 +30,8 @@ import numpy as np
 from PIL import Image
 
 from experiments import binary
-from tests import binaries
+from experiments.training import trainer  # noqa: F401  Slow: before forks.
+from tests import forked
 
 _NUM_KILLS = flags.DEFINE_integer('num_kills', 6, 'Kills of each job.')
 _NUM_PROCESSES = flags.DEFINE_list(
@@ -52,8 +52,6 @@ _JOBS = {
                  '--probabilities', '--uncertainty', '--overlays'],
                 ['out/**/*']),
 }
-_BINARIES = {name: binaries.load(f'experiments.{name}')
-             for name in (*_JOBS, 'train')}
 
 
 class _Ended(NamedTuple):
@@ -69,27 +67,10 @@ class _Process:
   def __init__(self, folder, name, args):
     self._log = folder / f'{name}_{time.monotonic_ns()}.log'
     self.pid = os.fork()
-    if self.pid:
-      return
-    code = 1
-    try:
+    if not self.pid:
       os.chdir(folder)
       log = os.open(self._log, os.O_WRONLY | os.O_CREAT)
-      os.dup2(log, 1)
-      os.dup2(log, 2)
-      sys.argv = [f'experiments.{name}', *args]
-      with binaries.with_flags(_BINARIES[name]):
-        flags.FLAGS.unparse_flags()
-        binary.run(_BINARIES[name].main)
-      code = 0
-    except SystemExit as e:
-      code = e.code if isinstance(e.code, int) else int(bool(e.code))
-    except BaseException:
-      traceback.print_exc()
-    finally:
-      sys.stdout.flush()
-      sys.stderr.flush()
-      os._exit(code)
+      forked.end_as_main(f'experiments.{name}', *args, outputs=(log, log))
 
   def end(self):
     """Waits for the end."""
