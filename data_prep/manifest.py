@@ -213,7 +213,7 @@ def _parse_lines(file):
     if not text.strip():
       continue
     try:
-      fields = json.loads(text)
+      fields = json.loads(text, object_hook=sharing.with_one_name_each)
     except (ValueError, RecursionError) as error:
       reason = getattr(error, 'msg', 'nested too deeply')
       problems.append(Problem(

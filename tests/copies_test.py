@@ -10,6 +10,7 @@ from PIL import Image
 
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check
+from data_prep.checks import check_annotation
 from data_prep.checks import check_copies
 from data_prep.checks import duplicates
 from data_prep.checks import pivots
@@ -38,6 +39,20 @@ class FindCopiesTest(absltest.TestCase):
     self.assertLen({seen.digest for seen in facts}, 2)
     found = check_copies.find_copies(manifest.rows, facts, folder)
     self.assertEqual(found, {2: 0, 3: 1, 4: 0})
+
+  def test_a_picture_of_many_rows_is_noted_once(self):
+    rows = [manifest_lib.Row(str(i), 'a.png', split, 'unlabelled', None, line=i)
+            for i, split in enumerate(('train', 'val', *['train'] * 3), 2)]
+    log = check_annotation.Log([], [])
+    check_copies.check_copies(rows, dict.fromkeys(range(1, 5), 0), log)
+    self.assertEqual([problem.line for problem in log.problems], [3])
+    note, = log.notices
+    self.assertEqual((note.line, note.what), (
+        4, 'same picture as line 2, and so are 2 more lines'))
+    log = check_annotation.Log([], [])
+    check_copies.check_copies(rows[:3], {2: 0}, log)
+    self.assertEqual(log.notices[0].what, 'same picture as line 2')
+
 
 class NearCopiesTest(absltest.TestCase):
 

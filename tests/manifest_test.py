@@ -174,6 +174,22 @@ class ReadWriteTest(parameterized.TestCase):
       path.write_bytes(content)
       self.assertNotEmpty(check.check_manifest(manifest.read_manifest(path)))
 
+  def test_rows_share_what_is_equal(self):
+    annotation = {'kind': 'mask', 'path': 'm.png', 'values': {'0': 0}}
+    path = pathlib.Path(self.enterContext(
+        tempfile.TemporaryDirectory()), 'manifest.jsonl')
+    rows = manifest.write_manifest(path, manifest.Header('n', ('x', 'y')), [
+        manifest.Row(str(i), 'a.png', 'train', 'strong', dict(annotation), s)
+        for i, s in enumerate(('subject', 'subject', '', 'other'))]).rows
+    self.assertEqual(
+        [row.subject for row in rows], ['subject', 'subject', '', 'other'])
+    self.assertIs(rows[0].subject, rows[1].subject)
+    for row in rows:
+      self.assertEqual(row.annotation, annotation)
+      self.assertIs(row.annotation['values'], rows[0].annotation['values'])
+      for name, known in zip(row.annotation, rows[0].annotation, strict=True):
+        self.assertIs(name, known)
+
   def test_failed_write_keeps_the_old_file(self):
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, 'm.jsonl')

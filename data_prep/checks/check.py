@@ -287,8 +287,9 @@ def _note_classes(manifest, facts, log, can_choose):
   any class but the background, that is a problem.
   """
   classes = manifest.header.classes
-  shown = frozenset().union(*(seen.present | seen.hidden for seen in facts))
-  unseen = set(range(1, len(classes))) - shown
+  # Rows share these sets, so that few differ.
+  shown = {seen.present for seen in facts} | {seen.hidden for seen in facts}
+  unseen = set(range(1, len(classes))).difference(*shown)
   if len(classes) > 1 and len(unseen) == len(classes) - 1:
     log.problems.append(_Problem(
         'no picture shows any class but background', '',
@@ -302,13 +303,13 @@ def _note_classes(manifest, facts, log, can_choose):
         f'{_without(classes, unseen, it, _MAX_FLAG - len(what))} leaves {it} '
         'out' if can_choose else 'labels may be wrong'))
   for split in manifest_lib.SPLITS:
-    of_split = [seen.present for row, seen in zip(
-        manifest.rows, facts, strict=True) if row.split == split]
+    of_split = {seen.present for row, seen in zip(
+        manifest.rows, facts, strict=True) if row.split == split}
     if not of_split:
       log.notices.append(_Problem(
           f'no {split} image', '', 'nothing can be measured on it'))
       continue
-    absent = set(range(1, len(classes))) - unseen - frozenset().union(*of_split)
+    absent = set(range(1, len(classes))).difference(unseen, *of_split)
     if absent:
       what, _ = _some_classes(classes, absent)
       log.notices.append(_Problem(

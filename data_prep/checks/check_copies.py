@@ -4,6 +4,7 @@ It looks for identical pictures, nearly identical pictures, and pictures with
 consecutive names, which may be frames of one video.
 """
 
+import collections
 from collections.abc import Collection, Sequence
 import hashlib
 import itertools
@@ -75,14 +76,17 @@ def check_copies(
 ) -> None:
   """Reports rows whose pictures have the same pixels.
 
-  The same picture in two splits is reported as a problem; twice within one
-  split, as a notice. Constant pictures are ignored.
+  The same picture in two splits is reported as a problem; several times within
+  one split, as one notice. Constant pictures are ignored.
 
   Args:
     rows: rows of a manifest.
     copies: result of `find_copies`.
     log: log to which the findings are added.
   """
+  repeats = collections.Counter(
+      earlier for later, earlier in copies.items()
+      if rows[later].split == rows[earlier].split)
   for later, earlier in sorted(copies.items()):
     row, known = rows[later], rows[earlier]
     if known.split != row.split:
@@ -90,9 +94,12 @@ def check_copies(
           f'same picture as line {known.line}, which is in {known.split}',
           f'{pixels.tail(row.image)} in {row.split}',
           'remove one, or keep both in one split', row.line, row.id, 'image'))
-    else:
+    elif more := repeats.pop(earlier, 0):
+      others = grammar.counted(more - 1, 'more line')
       log.notices.append(_Problem(
-          f'same picture as line {known.line}', pixels.tail(row.image),
+          f'same picture as line {known.line}' + (
+              f', and so {grammar.verb(more - 1, "are")} {others}'
+              if more > 1 else ''), pixels.tail(row.image),
           'fine if two annotators drew on it', row.line, row.id, 'image'))
 
 
