@@ -17,6 +17,7 @@ import nbformat
 
 from experiments.colabs import tidy
 from tests import long_only
+from tests import xla_flags
 
 _PATHS = sorted(tidy.FOLDER.glob('*.ipynb'))
 # Assignments to run after the cell `settings`, whose values would take too long
@@ -41,11 +42,10 @@ def _printed(name):
   for cell in notebook.cells:
     if cell.id == 'settings':
       cell.source += '\n' + _SMALL.get(name, '')
-  flags = os.environ.get('XLA_FLAGS', '').split()
-  if name not in _MAPPED:
-    # One device, as most readers have: a program of four compiles longer.
-    flags = [flag for flag in flags if 'device_count' not in flag]
-  with mock.patch.dict(os.environ, XLA_FLAGS=' '.join(flags)):
+  # One device, as most readers have: a program of four compiles longer.
+  flags = os.getenv('XLA_FLAGS', '') if name in _MAPPED else (
+      xla_flags.with_devices(None))
+  with mock.patch.dict(os.environ, XLA_FLAGS=flags):
     nbclient.NotebookClient(
         notebook, timeout=600,
         resources={'metadata': {'path': str(tidy.FOLDER)}}).execute()
@@ -228,6 +228,7 @@ class ExecutedTest(absltest.TestCase):
     self.assertGreater(
         self._number('mathematics', 'training again, correlation'), 0.9)
 
+  @long_only.only_long
   def test_your_model_finds_wrong_labels(self):
     self.assertGreater(self._number(
         'your_model', 'AUROC of the weights against the wrong labels'), 0.9)

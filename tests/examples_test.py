@@ -313,7 +313,8 @@ def _classification(library):
 
 class SameWeightsTest(parameterized.TestCase):
 
-  @parameterized.parameters(_segmentation, _classification)
+  @parameterized.parameters(*long_only.first_of(
+      ((_segmentation,), (_classification,))))
   def test_of_every_library_and_method(self, make):
     if make is _segmentation:
       make_data = _load('haiku_model').make_discs

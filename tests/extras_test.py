@@ -15,6 +15,7 @@ from absl.testing import absltest
 from data_prep.sets import phantom
 from tests import bare_site
 from tests import tiny
+from tests import xla_flags
 
 # These keys come first, as when a person writes the manifest.
 _KEYS = ('manifest_version', 'kind', 'id', 'name')
@@ -84,7 +85,7 @@ class ExtrasTest(absltest.TestCase):
         input=json.dumps(
             [c.replace('CONFIGS', configs).split() for c in commands]),
         env=bare_site.environment(
-            site, XLA_FLAGS='--xla_backend_optimization_level=0'),
+            site, XLA_FLAGS=xla_flags.with_devices(None)),
         capture_output=True, text=True, check=False)
     self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 

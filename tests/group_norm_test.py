@@ -9,6 +9,8 @@ import numpy as np
 
 from hybridseg.models import group_norm
 
+from tests import long_only
+
 
 def _inputs(shape, *, mean=0.0, seed=0):
   rng = np.random.default_rng(seed)
@@ -31,8 +33,9 @@ class GroupNormTest(parameterized.TestCase):
         y.ravel() * np.sqrt(5), [-3, -2 + np.sqrt(5), 1, 6 + np.sqrt(5)],
         rtol=1e-5)
 
-  @parameterized.product(
-      shape=[(2, 5, 4, 8), (2, 3, 4, 2, 6)], num_groups=[1, 2])
+  @parameterized.parameters(*long_only.first_of((
+      ((2, 5, 4, 8), 2), ((2, 3, 4, 2, 6), 1), ((2, 5, 4, 8), 1),
+      ((2, 3, 4, 2, 6), 2)), 2))
   def test_values_and_derivatives_are_those_of_flax(self, shape, num_groups):
     args = _inputs(shape)
     tangents = _inputs(shape, seed=1)

@@ -158,8 +158,8 @@ class AnyUNetTest(parameterized.TestCase):
         block.apply({'params': zeros}, x), np.maximum(x, 0))
 
   @parameterized.parameters(*long_only.first_of((
-      ('unet', (4, 4)), ('residual_unet', (4, 4, 2)), ('unet', (4, 4, 2)),
-      ('residual_unet', (4, 4))), 2))
+      ('residual_unet', (4, 4, 2)), ('unet', (4, 4)), ('unet', (4, 4, 2)),
+      ('residual_unet', (4, 4)))))
   def test_a_batch_through_losses_and_both_lookaheads(self, name, size):
     model = models.build(name, num_classes=3, options=dict(features=(2, 4)))
     rng = np.random.default_rng(0)

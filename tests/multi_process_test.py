@@ -15,7 +15,9 @@ from absl.testing import parameterized
 import jax
 import numpy as np
 
+from tests import long_only
 from tests import multi_process_worker as worker
+from tests import xla_flags
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _NUM_PROCESSES = 2
@@ -36,12 +38,9 @@ def _free_port():
 
 
 def _environment():
-  flags = [
-      flag for flag in os.environ['XLA_FLAGS'].split()
-      if 'device_count' not in flag
-  ] + [f'--xla_force_host_platform_device_count={_DEVICES_PER_PROCESS}']
   return os.environ | {
-      'XLA_FLAGS': ' '.join(flags), 'NPROC': '16', 'PYTHONPATH': str(_ROOT)}
+      'XLA_FLAGS': xla_flags.with_devices(_DEVICES_PER_PROCESS),
+      'NPROC': '16', 'PYTHONPATH': str(_ROOT)}
 
 
 class MultiProcessTest(parameterized.TestCase):
@@ -96,7 +95,7 @@ class MultiProcessTest(parameterized.TestCase):
       np.testing.assert_allclose(
           tree[name], other[name], err_msg=name, **tolerance)
 
-  @parameterized.parameters(0, 1)
+  @parameterized.parameters(*long_only.first_of(((0,), (1,))))
   def test_when_one_is_killed_the_other_ends(self, victim):
     die_at_step = [None, None]
     die_at_step[victim] = 5

@@ -18,6 +18,7 @@ from absl.testing import absltest
 import numpy as np
 from PIL import Image
 
+from experiments import binary
 from experiments.auditing import evidence as evidence_lib
 from experiments.auditing import observer
 from experiments.auditing import ranking
@@ -29,6 +30,8 @@ from experiments.prediction import pictures
 from experiments.prediction import predictor as predictor_lib
 from experiments.saving import run_folder
 from experiments.training import trainer
+from tests import long_only
+from tests import xla_flags
 
 _ROOT = pathlib.Path(__file__).parent.parent
 _ARCHIVE = _ROOT / 'tests/data/run_2be4bb2.tar.xz'
@@ -86,8 +89,8 @@ class OldRunTest(absltest.TestCase):
     found = subprocess.run(
         [sys.executable, '-c', code], text=True, check=True,
         stdout=subprocess.PIPE, env=os.environ | {
-            'PYTHONPATH': str(_ROOT), 'NPROC': '16', 'XLA_FLAGS':
-            '--xla_force_host_platform_device_count=8'}).stdout
+            'PYTHONPATH': str(_ROOT), 'NPROC': '16',
+            'XLA_FLAGS': xla_flags.with_devices(8)}).stdout
     self.assertAlmostEqual(
         float(found), self._stored()['test']['dice'], places=3)
 
@@ -105,23 +108,32 @@ class OldRunTest(absltest.TestCase):
     scores = ranking.score(evidence_lib.collect(run))
     self.assertLen(ranking.rank(scores), 108)
 
-  def test_resume(self):
+  @long_only.only_long
+  def test_trains_on(self):
     stored = self._stored()
-    with np.load('run/checkpoints/4/history.npz') as old:
-      steps, indicators = old['step'], old['indicators']
-    self.assertEqual(steps.tolist(), [4])
     shutil.rmtree('run/checkpoints/8')
     os.remove('run/metrics.json')
     results = trainer.train_and_evaluate(run_folder.read_config('run'), 'run')
     self.assertEqual(results['step'], 8)
     self.assertAlmostEqual(
         results['test']['dice'], stored['test']['dice'], places=2)
-    # The history has become files, of which the new checkpoint names both.
+    self.assertEqual(observer.open_run('run').history.steps.tolist(), [4, 8])
+
+  def test_resume(self):
+    with np.load('run/checkpoints/4/history.npz') as old:
+      steps, indicators = old['step'], old['indicators']
+    self.assertEqual(steps.tolist(), [4])
+    shutil.rmtree('run/checkpoints/8')
+    os.remove('run/metrics.json')
+    # Stop before the first update, so that no step is compiled.
+    with self.assertRaises(binary.Stopped):
+      trainer.train_and_evaluate(
+          run_folder.read_config('run'), 'run', should_stop=lambda step: True)
+    # The history has become files.
     np.testing.assert_array_equal(
         np.load('run/indicator_history/0000000004.npy'), indicators[0])
     self.assertFalse(os.path.exists('run/indicator_history.npz'))
-    self.assertFalse(os.path.exists('run/checkpoints/8/history.npz'))
-    self.assertEqual(observer.open_run('run').history.steps.tolist(), [4, 8])
+    self.assertEqual(observer.open_run('run').history.steps.tolist(), [4])
 
 
 if __name__ == '__main__':

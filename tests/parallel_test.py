@@ -156,15 +156,16 @@ class DevicesTest(parameterized.TestCase):
             name='dii', learning_rate=0.2, method='per_instance'),
         _jitter, places=_FOUR)
 
-  @parameterized.parameters(*long_only.first_of(
-      (('forward', 'pmap'), ('per_instance', 'jit'))))
+  @long_only.only_long
+  @parameterized.parameters(('forward', 'pmap'), ('per_instance', 'jit'))
   def test_whole_step_of_the_unet(self, method, kind):
     self._assert_equals_one_device(
         _unet(), train_step_lib.Weighting(
             name='dii', learning_rate=0.2, method=method), _jitter,
         places=[(kind, _NUM_DEVICES)])
 
-  @parameterized.parameters('forward', 'per_instance')
+  @parameterized.parameters(*long_only.first_of(
+      (('forward',), ('per_instance',))))
   def test_whole_step_split_by_the_compiler_alone(self, method):
     # Users may jit a step without `axis_name` and shard its arguments
     # themselves.

@@ -24,8 +24,9 @@ from experiments.building import weight_files
 from experiments.configs import phantom
 from experiments.prediction import predictor as predictor_lib
 from experiments.training import trainer
-from tests import torch_states
+from tests import long_only
 from tests import tiny
+from tests import torch_states
 
 
 def _config(weights, variant='strong_only,deeplab_resnet18,debug'):
@@ -200,6 +201,8 @@ class PretrainedTest(parameterized.TestCase):
     first, second = predictor.params
     self.assertGreater(
         np.abs(first['head']['kernel'] - second['head']['kernel']).max(), 0.1)
+    if not long_only.LONG:
+      return
     # The run can be resumed even if the file of pretrained weights is gone.
     with self.assertRaises(binary.Stopped):
       trainer.train_and_evaluate(config, workdir, should_stop=lambda step: True)

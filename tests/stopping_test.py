@@ -75,7 +75,7 @@ class TrainBinaryTest(absltest.TestCase):
     workdir = os.path.join(tiny.temp_dir(self), 'run')
     process = subprocess.Popen(
         [sys.executable, '-m', 'experiments.train', f'--workdir={workdir}',
-         '--config=experiments/configs/phantom.py:debug',
+         '--config=experiments/configs/phantom.py:strong_only,debug',
          f'--config.input.data_dir={tiny.data_dir()}',
          '--config.train_steps=100000',
          '--config.checkpoint_every_steps=100000',

@@ -16,6 +16,7 @@ from hybridseg import train_step as train_step_lib
 from hybridseg import volume_augmentation
 from hybridseg import weak_losses
 from hybridseg import weighting as weighting_lib
+from tests import long_only
 from tests import tiny_step as tiny
 
 _SIZE = (2, 4, 4)
@@ -66,6 +67,7 @@ def _run(kind, num_devices):
 
 class VolumeStepTest(absltest.TestCase):
 
+  @long_only.only_long  # It compiles for 40 s; parallel_test does so in 2-D.
   def test_two_devices_equal_one(self):
     state, metrics = single = _run('pmap', 1)
     # Means over shards add the instances in another order.
