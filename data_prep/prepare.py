@@ -123,8 +123,8 @@ def _run():
         'give either --source, --dataset, --manifest or --decisions')
   if _OUTPUT.value is None and not _CHECK.value:
     raise _Refused('give --output, the folder to write, or --check')
-  _check_source()
   _check_use()
+  _check_source()
   is_reviewed = bool(_DECISIONS.value) and reviewed_volumes.is_for(
       _DECISIONS.value)
   whole = is_reviewed or source_flags.wants_volumes() or (
@@ -223,6 +223,9 @@ def _plan():
 
 def _check_source():
   """Copies a --source from an object store; refuses a wrong or unused one."""
+  if remote_source.is_remote(_SOURCE.value):  # Check before a long copy.
+    source_flags.options()
+    _plan()
   source = remote_source.find_local(
       _SOURCE.value, remote_source.FETCH_TO.value)
   if source != _SOURCE.value:

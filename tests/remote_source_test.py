@@ -1,6 +1,7 @@
 """Tests of data_prep.sets.remote_source, with the store in fsspec's memory."""
 
 import contextlib
+import errno
 import io
 import pathlib
 import tempfile
@@ -77,6 +78,26 @@ class RemoteSourceTest(parameterized.TestCase):
       self.fetch()
       (self.folder / 'mine').write_bytes(b'mine')
 
+  def test_unfinished_files_of_the_user_stay(self):
+    self.fetch()
+    (self.folder / 'mine.unfinished').write_bytes(b'mine')
+    with self.assertRaisesRegex(command_line.Refused, "other.*'mine.unfin"):
+      self.fetch()
+    self.assertTrue((self.folder / 'mine.unfinished').exists())
+
+  def test_a_full_disk_is_not_the_fault_of_the_source(self):
+    full = OSError(errno.ENOSPC, 'No space left on device')
+    with mock.patch.object(type(self.store), 'get_file', side_effect=full):
+      with self.assertRaises(OSError) as caught:
+        self.fetch()
+    self.assertEqual(caught.exception.filename, str(self.folder))
+
+  def test_a_password_is_not_told(self):
+    with self.assertRaises(command_line.Refused) as caught:
+      self.fetch('unheard-of://me:secret@host/set')
+    self.assertIn('unheard-of://***@host/set', str(caught.exception))
+    self.assertNotIn('secret', str(caught.exception))
+
   def test_one_folder_holds_one_source(self):
     self.fetch()
     with self.assertRaisesRegex(command_line.Refused, 'copy of memory://set:'):
@@ -87,6 +108,7 @@ class RemoteSourceTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('memory://nothing', 'memory://nothing holds no file'),
+      ('memory://set/images/a.png', 'a.png is a file: name the folder'),
       ('unheard-of://x', 'cannot be read: Protocol not known'))
   def test_refuses(self, source, words):
     with self.assertRaisesRegex(command_line.Refused, words):
@@ -98,6 +120,8 @@ class RemoteSourceTest(parameterized.TestCase):
       remote_source.find_local('s3://bucket/set', None)
     with self.assertRaisesRegex(command_line.Refused, 'is for a --source such'):
       self.fetch('local/folder')
+    with self.assertRaisesRegex(command_line.Refused, 'a folder of its own'):
+      remote_source.find_local('memory://set', '/')
     self.assertEqual(remote_source.find_local('local', None), 'local')
     self.assertIsNone(remote_source.find_local(None, None))
 

@@ -22,6 +22,7 @@ from data_prep import command_line
 from data_prep.shared import confined
 from data_prep.shared import grammar
 from data_prep.shared import progress as progress_lib
+from data_prep.shared import system_errors
 from data_prep.shared import whole_file
 
 FETCH_TO = flags.DEFINE_string(
@@ -39,6 +40,11 @@ _STATES = ('ETag', 'etag', 'sha', 'LastModified', 'last_modified', 'mtime',
            'modified', 'modify', 'updated', 'created')
 
 
+def is_remote(source: str | None) -> bool:
+  """Returns whether a value of --source is the URL of a store."""
+  return source is not None and bool(_URL.match(source))
+
+
 def find_local(source: str | None, fetch_to: str | None) -> str | None:
   """Returns the folder of a source, after copying it from an object store.
 
@@ -50,19 +56,23 @@ def find_local(source: str | None, fetch_to: str | None) -> str | None:
     command_line.Refused: if the flags do not fit, or the source cannot be read.
     OSError: if the folder cannot be written.
   """
-  if source is None or not _URL.match(source):
+  if not is_remote(source):
     if fetch_to is not None:
       raise command_line.Refused(
           '--fetch_to is for a --source such as s3://bucket/folder: remove it')
     return source
   if not fetch_to:
     raise command_line.Refused(
-        f'--source={source}: name the folder to copy it to, which is kept: '
-        '--fetch_to=FOLDER')
+        f'--source={_shown(source)}: name the folder to copy it to, which is '
+        'kept: --fetch_to=FOLDER')
   folder = pathlib.Path(fetch_to).absolute()
+  if not folder.name:
+    raise command_line.Refused(
+        f'--fetch_to={fetch_to} is a whole disk: name a folder of its own')
+  url, source = source, _shown(source)
   try:
     import fsspec
-    store, root = fsspec.url_to_fs(source)
+    store, root = fsspec.url_to_fs(url)
     found = store.find(root, detail=True)
   except ImportError as error:
     raise command_line.Refused(
@@ -70,11 +80,19 @@ def find_local(source: str | None, fetch_to: str | None) -> str | None:
         "'hybridseg[remote]' reads S3") from error
   except Exception as error:  # Each store raises errors of its own.
     raise _refusal(source, error) from error
+  if root in found:
+    raise command_line.Refused(
+        f'--source={source} is a file: name the folder that holds it')
   files = {path[len(root):].lstrip('/'): info for path, info in found.items()
            if not path.endswith('/')}
   _check_names(source, files)
   _fetch(source, store, root, files, folder)
   return str(folder)
+
+
+def _shown(source):
+  """Returns a URL without the password that it may hold."""
+  return re.sub(r'//[^/@]*@', '//***@', source, count=1)
 
 
 def _refusal(source, error):
@@ -99,9 +117,9 @@ def _fetch(source, store, root, files, folder):
   known = _read_index(source, folder)
   there = {path.relative_to(folder).as_posix() for path in folder.rglob('*')
            if not path.is_dir()}
-  others = sorted(name for name in there - set(known or ())
-                  if known is None or not (
-                      name in files or name.endswith(_UNFINISHED)))
+  begun = {name + _UNFINISHED for name in files}
+  others = sorted(there - set(known or ()) - (
+      set() if known is None else begun.union(files)))
   if others:
     raise command_line.Refused(
         f'--fetch_to={folder} holds other files, such as {others[0][-40:]!r}: '
@@ -127,7 +145,8 @@ def _fetch(source, store, root, files, folder):
     os.replace(unfinished, path)
     return name
 
-  with futures.ThreadPoolExecutor(_THREADS) as pool:
+  with (system_errors.naming(folder),
+        futures.ThreadPoolExecutor(_THREADS) as pool):
     pending = [pool.submit(copy, name) for name in missing]
     try:
       for number, future in enumerate(futures.as_completed(pending), start=1):
@@ -137,6 +156,8 @@ def _fetch(source, store, root, files, folder):
         if not number % _EVERY:
           _write_index(source, folder, done)
     except Exception as error:  # Each store raises errors of its own.
+      if system_errors.is_full(error):
+        raise
       raise _refusal(source, error) from error
     finally:
       for future in pending:
