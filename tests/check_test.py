@@ -964,7 +964,8 @@ class CheckTest(parameterized.TestCase):
     self.assertLen(facts, 6)
     self.assertEqual(facts[0].size, (_HEIGHT, _WIDTH))
     self.assertEqual([f.channels for f in facts[:2]], [1, 3])
-    self.assertEqual(facts[0].counts.tolist(), [352, 128, 0])
+    self.assertEqual(
+        np.frombuffer(facts[0].counts, np.int64).tolist(), [352, 128, 0])
     self.assertIsNone(facts[2].counts)
     self.assertEqual(facts[2].present, {1})
 

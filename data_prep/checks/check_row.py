@@ -43,8 +43,8 @@ class Facts(NamedTuple):
     thumbnail: place of the image's thumbnail in the file of thumbnails, see
       `duplicates`; None in the same cases.
     counts: number of pixels of each class in a mask or scribble file, followed
-      by the number of unlabelled pixels, int64 [K + 1]; None for other
-      annotations.
+      by the number of unlabelled pixels, as the bytes of int64 [K + 1], since
+      an array takes three times the memory; None for other annotations.
     present: classes that the annotation shows or names.
     hidden: classes in the truth, which only the evaluation reads.
     values_open: whether the row has a mask file that holds only 0 and 255 and
@@ -57,7 +57,7 @@ class Facts(NamedTuple):
   channels: int = 0
   digest: bytes = b''
   thumbnail: int | None = None
-  counts: np.ndarray | None = None
+  counts: bytes | None = None
   present: frozenset[int] = frozenset()
   hidden: frozenset[int] = frozenset()
   values_open: bool = False
@@ -281,7 +281,8 @@ def _facts_of_label(seen, label, num_classes, log):
              'fine if the object fills the image', field)
   elif log.row.annotation['kind'] == 'mask':
     _note_small(label, counts, classes, log)
-  return seen._replace(counts=counts, present=_classes(classes.tolist()))
+  return seen._replace(
+      counts=counts.tobytes(), present=_classes(classes.tolist()))
 
 
 def _note_small(label, counts, classes, log):

@@ -277,7 +277,7 @@ def _pixel_counts(row, seen, num_classes):
     num_classes: number of classes K.
   """
   if seen.counts is not None:
-    return seen.counts
+    return np.frombuffer(seen.counts, np.int64)
   # This annotation consists of shapes. To estimate the shares of the classes,
   # it is enough to draw the shapes at a small size.
   label = rasterize.rasterize(
