@@ -117,19 +117,18 @@ def collect(
   params = train_step_lib.eval_params(state)
   weak = audited(splits['train_weak'])
   kinds = input_pipeline.column(weak, 'kind').astype(int)
-  directions = observer.strong_directions(params, splits['train_strong'])
 
   def look(records, label, what):
     """Yields the place of each record of this process's share, and the look."""
     own = group.share(range(len(records)), block)
     for place, found in zip(own, observer.look(
-        params, directions, input_pipeline.Rows(records, np.array(own, int)),
-        label=label, what=what), strict=True):
+        params, input_pipeline.Rows(records, np.array(own, int)), label=label,
+        what=what), strict=True):
       group.check()
       yield place, found
 
   signs, reasons = [], []
-  for _, (record, probs, _) in look(weak, 'label', 'annotations'):
+  for _, (record, probs, *_) in look(weak, 'label', 'annotations'):
     annotation = (int(record['kind']), record['label'], record['present'])
     signs.append([signs_lib.signs(q, *annotation) for q in probs])
     reasons.append(reasons_lib.explain(probs, *annotation))

@@ -66,12 +66,12 @@ class Look(NamedTuple):
     record: the record.
     probs: class probabilities by network, float [2, H, W, K].
     alignment_maps: alignment of each pixel by network, float [2, H, W]; see
-      `hybridseg.alignment_maps`.
+      `hybridseg.alignment_maps`. None if they were not asked for.
   """
 
   record: dict[str, Any]
   probs: np.ndarray
-  alignment_maps: np.ndarray
+  alignment_maps: np.ndarray | None = None
 
 
 class Observer:
@@ -104,6 +104,12 @@ class Observer:
       return jax.grad(total)(params['head'])
 
     @jax.jit
+    def predict(params, examples):
+      images, *_ = prepare(examples)
+      return jnp.stack([
+          jax.nn.softmax(network.apply_fn(p, images)) for p in params], axis=1)
+
+    @jax.jit
     def look(params, directions, examples):
       images, labels, where = prepare(examples)
       probs, maps = [], []
@@ -115,7 +121,7 @@ class Observer:
             weighting.last_layer_slopes(features, direction)))
       return jnp.stack(probs, axis=1), jnp.stack(maps, axis=1)
 
-    self._head_grads, self._look = head_grads, look
+    self._head_grads, self._predict, self._look = head_grads, predict, look
 
   def strong_directions(
       self,
@@ -139,26 +145,28 @@ class Observer:
   def look(
       self,
       params: Sequence[types.Params],
-      directions: Sequence[Any],
       records: Sequence[dict[str, Any]],
       *,
       label: str,
       what: str,
+      directions: Sequence[Any] | None = None,
   ) -> Iterator[Look]:
     """Yields each record with the outputs of the networks.
 
     Args:
       params: parameters by network.
-      directions: gradients from `strong_directions`.
       records: records to which the networks are applied.
       label: feature of the records that holds the label map.
       what: description of the records, for the progress on stderr.
+      directions: gradients from `strong_directions`; None leaves out the
+        alignment maps.
     """
     told = progress.Progress(len(records), 'images', what=f'{what}: ')
     for i, examples in enumerate(input_pipeline.eval_batches(
         records, self.batch_size, label=label)):
-      rows = zip(*jax.device_get(self._look(params, directions, examples)),
-                 strict=True)
+      seen = (self._predict(params, examples),) if directions is None else (
+          self._look(params, directions, examples))
+      rows = zip(*jax.device_get(seen), strict=True)
       done = i * self.batch_size
       # The last batch is padded; `zip` drops the outputs for the padding.
       for number, row in zip(range(done, len(records)), rows, strict=False):
@@ -248,5 +256,6 @@ def pictures(
       Picture(look.probs.mean(0).argmax(-1).astype(np.uint8),
               look.alignment_maps.mean(0))
       for look in run.observer.look(
-          params, directions, records, label='label', what='pictures')
+          params, records, label='label', what='pictures',
+          directions=directions)
   ]

@@ -206,11 +206,9 @@ def weak_losses(
   It is the cross entropy plus the soft Dice loss, without augmentation.
   """
   params = train_step_lib.eval_params(run.last.state)
-  directions = run.observer.strong_directions(
-      params, run.dataset.splits['train_strong'])
   found = []
   for look in run.observer.look(
-      params, directions, records, label='label', what='losses'):
+      params, records, label='label', what='losses'):
     labels, where = losses.one_hot_labels(
         jnp.asarray(look.record['label'])[None], len(run.dataset.classes))
     found.append(float(np.mean([

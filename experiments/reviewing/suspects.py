@@ -262,8 +262,8 @@ def _look(run, ids):
       params, run.dataset.splits['train_strong'])
   looks = []
   for n, look in enumerate(run.observer.look(
-      params, directions, [weak[places[i]] for i in ids], label='label',
-      what='predictions')):
+      params, [weak[places[i]] for i in ids], label='label',
+      what='predictions', directions=directions)):
     if not n:  # On the disk, so that thousands of suspects take no memory.
       probs = scratch.make_array((len(ids), *look.probs.shape), np.float32)
       maps = scratch.make_array(

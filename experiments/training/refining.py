@@ -122,11 +122,9 @@ def refine(run_dir: str, output: str) -> dict[str, Any]:
   run = observer.open_run(run_dir)
   splits, state = run.dataset.splits, run.last.state
   params = train_step_lib.eval_params(state)
-  directions = run.observer.strong_directions(params, splits['train_strong'])
 
   def look(records, what):
-    for seen in run.observer.look(
-        params, directions, records, label='label', what=what):
+    for seen in run.observer.look(params, records, label='label', what=what):
       yield seen.record, seen.probs.mean(0)
 
   weak = evidence_lib.audited(splits['train_weak'])
