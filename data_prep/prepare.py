@@ -33,6 +33,7 @@ if __name__ == '__main__':  # NumPy reads the variable when it is imported.
 from absl import flags
 from data_prep.sets import named_sets
 from data_prep.sets import remote_source
+from data_prep.sets import remote_target
 from data_prep.sets import runner_flags
 from data_prep.sets import source_flags
 from data_prep.shared import early_help
@@ -41,6 +42,7 @@ _USUAL_SIZE = 96
 
 flags.adopt_module_key_flags(source_flags)  # This makes --help list them.
 flags.adopt_module_key_flags(remote_source)
+flags.adopt_module_key_flags(remote_target)
 flags.adopt_module_key_flags(runner_flags)
 _DATASET = flags.DEFINE_enum(
     'dataset', None, [*named_sets.SETS, *named_sets.WHOLE],
@@ -114,6 +116,15 @@ def main(argv: list[str]) -> int:
 
 
 def _run():
+  """Prepares a set, and copies it to --send_to."""
+  output = None if _CHECK.value else _OUTPUT.value
+  remote_target.check(output, remote_target.SEND_TO.value)
+  _prepare()
+  if output and remote_target.SEND_TO.value:
+    remote_target.send(output, remote_target.SEND_TO.value)
+
+
+def _prepare():
   """Checks the flags, then prepares the set in a folder next to --output."""
   given = [_DATASET.value, _MANIFEST.value, _DECISIONS.value]
   if given == [None, None, None]:

@@ -109,7 +109,7 @@ class RemoteSourceTest(parameterized.TestCase):
   @parameterized.parameters(
       ('memory://nothing', 'memory://nothing holds no file'),
       ('memory://set/images/a.png', 'a.png is a file: name the folder'),
-      ('unheard-of://x', 'cannot be read: Protocol not known'))
+      ('unheard-of://x', 'cannot be used: Protocol not known'))
   def test_refuses(self, source, words):
     with self.assertRaisesRegex(command_line.Refused, words):
       self.fetch(source)

@@ -9,12 +9,14 @@ The stores are those of fsspec, which comes with the extra `remote` together
 with the package for S3; other stores need packages of their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent import futures
+import contextlib
 import json
 import os
 import pathlib
 import re
+from typing import Any
 
 from absl import flags
 
@@ -63,23 +65,16 @@ def find_local(source: str | None, fetch_to: str | None) -> str | None:
     return source
   if not fetch_to:
     raise command_line.Refused(
-        f'--source={_shown(source)}: name the folder to copy it to, which is '
+        f'--source={shown(source)}: name the folder to copy it to, which is '
         'kept: --fetch_to=FOLDER')
   folder = pathlib.Path(fetch_to).absolute()
   if not folder.name:
     raise command_line.Refused(
         f'--fetch_to={fetch_to} is a whole disk: name a folder of its own')
-  url, source = source, _shown(source)
-  try:
-    import fsspec
-    store, root = fsspec.url_to_fs(url)
+  store, root = open_store('source', source)
+  source = shown(source)
+  with refusing('source', source):
     found = store.find(root, detail=True)
-  except ImportError as error:
-    raise command_line.Refused(
-        f'--source={source}: {command_line.one_line(error)}: pip install '
-        "'hybridseg[remote]' reads S3") from error
-  except Exception as error:  # Each store raises errors of its own.
-    raise _refusal(source, error) from error
   if root in found:
     raise command_line.Refused(
         f'--source={source} is a file: name the folder that holds it')
@@ -90,14 +85,47 @@ def find_local(source: str | None, fetch_to: str | None) -> str | None:
   return str(folder)
 
 
-def _shown(source):
+def shown(url: str) -> str:
   """Returns a URL without the password that it may hold."""
-  return re.sub(r'//[^/@]*@', '//***@', source, count=1)
+  return re.sub(r'//[^/@]*@', '//***@', url, count=1)
 
 
-def _refusal(source, error):
-  text = ' '.join(str(error).split())[:80] or type(error).__name__
-  return command_line.Refused(f'--source={source} cannot be read: {text}')
+def open_store(flag: str, url: str) -> tuple[Any, str]:
+  """Returns the file system of fsspec for a URL, and the path in it.
+
+  Args:
+    flag: name of the flag that holds the URL, for messages.
+    url: the URL.
+
+  Raises:
+    command_line.Refused: if the store is unknown or its package is missing.
+  """
+  try:
+    with refusing(flag, url):
+      import fsspec
+      return fsspec.url_to_fs(url)
+  except ImportError as error:
+    raise command_line.Refused(
+        f'--{flag}={shown(url)}: {command_line.one_line(error)}: pip install '
+        "'hybridseg[remote]' reads S3") from error
+
+
+@contextlib.contextmanager
+def refusing(flag: str, url: str) -> Iterator[None]:
+  """Makes any error of a store one line for the user.
+
+  Errors of a full disk of this machine, and missing packages, stay as they are.
+  """
+  try:
+    yield
+  except ImportError:
+    raise
+  except Exception as error:  # Each store raises errors of its own.
+    if system_errors.is_full(error):
+      raise
+    text = ' '.join(str(error).split())[:80] or type(error).__name__
+    raise command_line.Refused(
+        f'--{flag}={shown(url)} cannot be used: {text}') from error
 
 
 def _check_names(source: str, names: Iterable[str]):
@@ -146,6 +174,7 @@ def _fetch(source, store, root, files, folder):
     return name
 
   with (system_errors.naming(folder),
+        refusing('source', source),
         futures.ThreadPoolExecutor(_THREADS) as pool):
     pending = [pool.submit(copy, name) for name in missing]
     try:
@@ -155,10 +184,6 @@ def _fetch(source, store, root, files, folder):
         progress(number)
         if not number % _EVERY:
           _write_index(source, folder, done)
-    except Exception as error:  # Each store raises errors of its own.
-      if system_errors.is_full(error):
-        raise
-      raise _refusal(source, error) from error
     finally:
       for future in pending:
         future.cancel()

@@ -5,11 +5,14 @@ python -m tests.long.object_store --num_pictures=500
 Needs the extra `remote`, and moto with its server, which this program starts.
 A set of small pictures is prepared from a folder. Then it lies in a bucket: it
 must be copied to the same path and give the same files; copies that are killed
-at random moments go on; one changed picture is copied alone; and a missing
-bucket, a store that does not answer and a folder with other files are refused
-in one line. The exit code is 1 if anything differs.
+at random moments go on; one changed picture is copied alone. The finished set
+is sent to the bucket, must have the same files there, also after sending was
+killed, and must train after it was taken from there. A missing bucket, a store
+that does not answer and folders with other files are refused in one line. The
+exit code is 1 if anything differs.
 """
 
+import json
 import logging
 import os
 import pathlib
@@ -75,13 +78,76 @@ def _check_kills(folder, wanted, number):
   print(f'killed and started again: {_NUM_STOPS.value}, 0 different')
 
 
+def _take(client, folder):
+  """Copies the set from the bucket, and returns its digest."""
+  shutil.rmtree(folder, ignore_errors=True)
+  found = client.get_paginator('list_objects_v2').paginate(
+      Bucket='bucket', Prefix='sets/mine/')
+  for entry in (entry for page in found for entry in page['Contents']):
+    name = entry['Key'].removeprefix('sets/mine/')
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    client.download_file('bucket', entry['Key'], str(folder / name))
+  index = json.loads((folder / 'sent.json').read_text())
+  (folder / 'sent.json').unlink()
+  return beam_records.digest(folder), bool(index)
+
+
+def _check_sending(client, folder, wanted):
+  send = [*_command(folder), '--send_to=s3://bucket/sets/mine']
+  done = _run(send)
+  _check(done.returncode == 0, done.stderr)
+  number = len(list((folder / 'set').rglob('*')))
+  _check(_take(client, folder / 'taken') == (wanted, True), 'other files')
+  done = _run(send)
+  _check('Copying 0 of' in done.stdout, done.stdout)
+  rng = random.Random(0)
+  for _ in range(_NUM_STOPS.value):
+    client.put_object(  # As if all had changed.
+        Bucket='bucket', Key='sets/mine/sent.json', Body=b'{}')
+    process = subprocess.Popen(
+        send, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in process.stdout:
+      if line.endswith(' to s3://bucket/sets/mine ...\n'):
+        break
+    time.sleep(rng.uniform(0, 0.3))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = _run(send)
+    _check(done.returncode == 0, done.stderr)
+    _check(_take(client, folder / 'taken') == (wanted, True), 'after a kill')
+  print(f'sent to the bucket: {number} files and folders, the same SHA-256; '
+        f'killed and sent again: {_NUM_STOPS.value}, 0 different')
+  for words, more in (
+      ('holds other files', ['--send_to=s3://bucket/some']),
+      ('cannot be used', ['--send_to=s3://no-such-bucket/set']),
+      ('is for a store such as', ['--send_to=folder'])):
+    done = _run([*_command(folder), *more])
+    lines = done.stderr.splitlines()
+    _check(done.returncode == 2 and len(lines) == 1 and words in lines[0],
+           words, done.returncode, done.stderr)
+    print(f'refused: {lines[0][:150]}')
+  shutil.rmtree(folder / 'set')
+
+
+def _check_training(folder):
+  """Trains a moment on the set that was taken from the bucket."""
+  shutil.rmtree(folder / 'source')
+  done = _run([
+      sys.executable, '-m', 'experiments.train',
+      '--config=experiments/configs/custom.py:strong_only,debug',
+      f'--config.input.data_dir={folder / "taken"}',
+      f'--workdir={folder / "run"}'])
+  _check(done.returncode == 0, done.stderr)
+  print('trained on what was taken from the bucket')
+
+
 def _check_refusals(folder):
   (folder / 'other').mkdir()
   (folder / 'other' / 'mine').write_text('mine')
   for words, argv, env in (
-      ('cannot be read', _command(folder, 's3://no-such-bucket/set'), {}),
+      ('cannot be used', _command(folder, 's3://no-such-bucket/set'), {}),
       ('holds no file', _command(folder, 's3://bucket/empty'), {}),
-      ('cannot be read', _command(folder),
+      ('cannot be used', _command(folder),
        {'AWS_ENDPOINT_URL': 'http://127.0.0.1:9', 'AWS_MAX_ATTEMPTS': '1'}),
       ('holds other files', _command(folder, fetch_to='other'), {}),
       ('name the folder to copy it to', _command(folder, fetch_to=''), {}),
@@ -134,6 +200,8 @@ def main(_):
     beam_records.write_source(folder / 'again', _NUM_PICTURES.value)
     _upload(client, folder / 'again', names[:1])
     _check_kills(folder, wanted, _NUM_PICTURES.value)
+    _check_sending(client, folder, wanted)
+    _check_training(folder)
     _check_refusals(folder)
   server.stop()
 
