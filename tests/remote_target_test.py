@@ -80,7 +80,7 @@ class RemoteTargetTest(parameterized.TestCase):
 
   @parameterized.parameters(
       ('data/mine', 'folder', 'is for a store such as s3://'),
-      (None, _URL, 'without --check: give that'),
+      (None, _URL, 'give that, not --check'),
       ('data/mine', 'unheard-of://x', 'cannot be used: Protocol not known'),
       ('data/mine', 'memory://others', "holds other files, such as 'theirs'"))
   def test_refuses_before_a_set_is_prepared(self, output, send_to, words):

@@ -46,7 +46,7 @@ def check(output: str | None, send_to: str | None) -> None:
         'folder of this machine is --output')
   if output is None:
     raise command_line.Refused(
-        '--send_to copies the set of --output, without --check: give that')
+        '--send_to copies the set that --output names: give that, not --check')
   store, root = remote_source.open_store('send_to', send_to)
   _read_index(store, root, send_to)
 
