@@ -60,7 +60,6 @@ _BATCH_SIZE = flags.DEFINE_integer('batch_size', 4, 'Images per call.')
 def _build(network, size, number):
   """Returns a network that is not trained, with its set and its state."""
   config = phantom.get_config(network).copy_and_resolve_references().unlock()
-  config.model.weights = ''
   _, model, method, schedule = pieces.unpack(config)
   dataset = input_pipeline.Dataset(
       'speed', ('background', 'lesion'), (size, size, 3),
