@@ -61,6 +61,15 @@ class RemoteTargetTest(parameterized.TestCase):
     self.assertEqual(found, {'manifest.jsonl': b'new', 'records/b': b'more'})
     self.assertEqual(index['files'].keys(), found.keys())
 
+  def test_a_store_that_needs_folders(self):
+    store = self.folder.with_name('store') / 'mine'
+    with contextlib.redirect_stdout(io.StringIO()):
+      for _ in range(2):
+        remote_target.check(str(self.folder), f'file://{store}')
+        remote_target.send(str(self.folder), f'file://{store}')
+    self.assertEqual((store / 'records/a').read_text(), 'two')
+    self.assertLen(json.loads((store / 'sent.json').read_text())['files'], 2)
+
   def test_a_set_is_not_whole_until_all_is_copied(self):
     self.send()
     self.put('manifest.jsonl', 'new')

@@ -10,6 +10,7 @@ copies all files again.
 from concurrent import futures
 import hashlib
 import json
+import os
 import pathlib
 
 from absl import flags
@@ -79,7 +80,9 @@ def send(output: str, send_to: str) -> None:
   remote = lambda name: f'{root}/{name}'
   copy = lambda name: store.put_file(str(folder / name), remote(name))
   with remote_source.refusing('send_to', send_to):
-    store.makedirs(root, exist_ok=True)
+    for parent in {os.path.dirname(name) for name in ('', *changed)}:
+      # S3 needs no folders, other stores do.
+      store.makedirs(remote(parent).rstrip('/'), exist_ok=True)
     if known != files:
       store.pipe_file(remote(INDEX), b'{}')
     with futures.ThreadPoolExecutor(_THREADS) as pool:
