@@ -117,11 +117,11 @@ def main(argv: list[str]) -> int:
 
 def _run():
   """Prepares a set, and copies it to --send_to."""
-  output = None if _CHECK.value else _OUTPUT.value
-  remote_target.check(output, remote_target.SEND_TO.value)
+  output, send_to = _OUTPUT.value, remote_target.SEND_TO.value
+  remote_target.check(None if _CHECK.value else output, send_to)
   _prepare()
-  if output and remote_target.SEND_TO.value:
-    remote_target.send(output, remote_target.SEND_TO.value)
+  if send_to is not None:
+    remote_target.send(output, send_to)
 
 
 def _prepare():

@@ -70,6 +70,24 @@ class RemoteTargetTest(parameterized.TestCase):
     self.assertEqual((store / 'records/a').read_text(), 'two')
     self.assertLen(json.loads((store / 'sent.json').read_text())['files'], 2)
 
+  def test_only_what_was_sent_is_removed_or_known(self):
+    self.send()
+    self.store.pipe_file('/bucket/mine/theirs', b'x')
+    self.store.rm_file('/bucket/mine/records/a')
+    self.store.pipe_file('/bucket/other', b'y')
+    index = self.sent()[1]
+    index['files'] |= {'../other': 'sha', 'gone': 'sha'}
+    path = f'/bucket/mine/{remote_target.INDEX}'
+    self.store.pipe_file(path, json.dumps(index).encode())
+    self.assertEqual(self.send(), '1')
+    found, index = self.sent()
+    self.assertEqual(found, {
+        'manifest.jsonl': b'one', 'records/a': b'two', 'theirs': b'x'})
+    self.assertEqual(self.store.cat_file('/bucket/other'), b'y')
+    self.store.pipe_file(path, b'{}')  # As after a stop.
+    self.assertEqual(self.send(), '2')
+    self.assertIn('theirs', self.sent()[0])
+
   def test_a_set_is_not_whole_until_all_is_copied(self):
     self.send()
     self.put('manifest.jsonl', 'new')

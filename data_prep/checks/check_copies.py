@@ -94,13 +94,14 @@ def check_copies(
           f'same picture as line {known.line}, which is in {known.split}',
           f'{pixels.tail(row.image)} in {row.split}',
           'remove one, or keep both in one split', row.line, row.id, 'image'))
-    elif more := repeats.pop(earlier, 0):
-      others = grammar.counted(more - 1, 'more line')
+    elif number := repeats.pop(earlier, 0):
+      what, more = f'same picture as line {known.line}', number - 1
+      if more:
+        what += (f', and so {grammar.verb(more, "are")} '
+                 f'{grammar.counted(more, "more line")}')
       log.notices.append(_Problem(
-          f'same picture as line {known.line}' + (
-              f', and so {grammar.verb(more - 1, "are")} {others}'
-              if more > 1 else ''), pixels.tail(row.image),
-          'fine if two annotators drew on it', row.line, row.id, 'image'))
+          what, pixels.tail(row.image), 'fine if two annotators drew on it',
+          row.line, row.id, 'image'))
 
 
 def check_near_copies(

@@ -4,7 +4,7 @@ The set is always written to a folder of this machine first. Then the files that
 are new or have changed are copied, 16 at a time. The file `sent.json` in the
 store holds the SHA-256 of each file. It is `{}` while files are copied, so that
 a set in the store is whole if it names files. After a stop, the same command
-copies all files again.
+copies all files again. Only files that `sent.json` names are ever removed.
 """
 
 from concurrent import futures
@@ -95,12 +95,12 @@ def send(output: str, send_to: str) -> None:
 
 
 def _read_index(store, root, send_to):
-  """Returns the SHA-256 of each file of the set in the store, which is ours."""
+  """Returns the SHA-256 of each file of a set that was sent to the store."""
   with remote_source.refusing('send_to', send_to):
     there = {path[len(root):].lstrip('/') for path in store.find(root)}
     if INDEX in there:
-      stored = json.loads(store.cat_file(f'{root}/{INDEX}'))
-      return dict(stored.get('files', dict.fromkeys(there - {INDEX})))
+      stored = json.loads(store.cat_file(f'{root}/{INDEX}')).get('files', {})
+      return {name: stored[name] for name in there & stored.keys()}
   if there:
     raise command_line.Refused(
         f'--send_to={remote_source.shown(send_to)} holds other files, such as '

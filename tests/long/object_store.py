@@ -78,8 +78,16 @@ def _check_kills(folder, wanted, number):
   print(f'killed and started again: {_NUM_STOPS.value}, 0 different')
 
 
+def _check_refused(words, argv, folder, **env):
+  done = _run(argv, **env)
+  lines = done.stderr.splitlines()
+  _check(done.returncode == 2 and len(lines) == 1 and words in lines[0],
+         words, done.returncode, done.stderr)
+  print(f'refused: {lines[0][:150]}'.replace(str(folder), '...'))
+
+
 def _take(client, folder):
-  """Copies the set from the bucket, and returns its digest."""
+  """Copies the set from the bucket; returns its digest, and if it is whole."""
   shutil.rmtree(folder, ignore_errors=True)
   found = client.get_paginator('list_objects_v2').paginate(
       Bucket='bucket', Prefix='sets/mine/')
@@ -121,11 +129,7 @@ def _check_sending(client, folder, wanted):
       ('holds other files', ['--send_to=s3://bucket/some']),
       ('cannot be used', ['--send_to=s3://no-such-bucket/set']),
       ('is for a store such as', ['--send_to=folder'])):
-    done = _run([*_command(folder), *more])
-    lines = done.stderr.splitlines()
-    _check(done.returncode == 2 and len(lines) == 1 and words in lines[0],
-           words, done.returncode, done.stderr)
-    print(f'refused: {lines[0][:150]}')
+    _check_refused(words, [*_command(folder), *more], folder)
   shutil.rmtree(folder / 'set')
 
 
@@ -152,11 +156,7 @@ def _check_refusals(folder):
       ('holds other files', _command(folder, fetch_to='other'), {}),
       ('name the folder to copy it to', _command(folder, fetch_to=''), {}),
       ('holds a copy of', _command(folder, 's3://bucket/some'), {})):
-    done = _run(argv, **env)
-    lines = done.stderr.splitlines()
-    _check(done.returncode == 2 and len(lines) == 1 and words in lines[0],
-           words, done.returncode, done.stderr)
-    print(f'refused: {lines[0][:150]}'.replace(str(folder), '...'))
+    _check_refused(words, argv, folder, **env)
   _check(not (folder / 'set').exists(), 'a refused set was written')
 
 
