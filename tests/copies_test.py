@@ -38,19 +38,19 @@ class FindCopiesTest(absltest.TestCase):
     facts = check.inspect_manifest(manifest).facts
     self.assertLen({seen.digest for seen in facts}, 2)
     found = check_copies.find_copies(manifest.rows, facts, folder)
-    self.assertEqual(found, {2: 0, 3: 1, 4: 0})
+    self.assertEqual(found.tolist(), [0, 1, 0, 1, 0, 5])
 
   def test_a_picture_of_many_rows_is_noted_once(self):
     rows = [manifest_lib.Row(str(i), 'a.png', split, 'unlabelled', None, line=i)
             for i, split in enumerate(('train', 'val', *['train'] * 3), 2)]
     log = check_annotation.Log([], [])
-    check_copies.check_copies(rows, dict.fromkeys(range(1, 5), 0), log)
+    check_copies.check_copies(rows, np.zeros(5, int), log)
     self.assertEqual([problem.line for problem in log.problems], [3])
     note, = log.notices
     self.assertEqual((note.line, note.what), (
         4, 'same picture as line 2, and so are 2 more lines'))
     log = check_annotation.Log([], [])
-    check_copies.check_copies(rows[:3], {2: 0}, log)
+    check_copies.check_copies(rows[:3], np.array([0, 1, 0]), log)
     self.assertEqual(log.notices[0].what, 'same picture as line 2')
 
 
@@ -75,14 +75,14 @@ class NearCopiesTest(absltest.TestCase):
     found = check.inspect_manifest(manifest)
     rows, facts = manifest.rows, found.facts
     copies = check_copies.find_copies(rows, facts, folder)
-    self.assertNotEmpty(copies)
+    self.assertLess(len(set(copies.tolist())), len(rows))
     # The definition: of all pairs, each later row with the most alike one.
     pairs = duplicates.near_pairs(
         check_copies._Thumbnails(facts, found.thumbnails),
         [row.split for row in rows])
     told = {}
     for i, j, _ in sorted(pairs, key=lambda pair: -pair.likeness):
-      if copies.get(i, i) != copies.get(j, j) and not (
+      if copies[i] != copies[j] and not (
           rows[i].subject and rows[i].subject == rows[j].subject):
         told.setdefault(rows[i].line, rows[j].line)
     self.assertGreater(len(told), 20)

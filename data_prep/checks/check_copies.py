@@ -11,6 +11,8 @@ import itertools
 import os
 import pathlib
 
+import numpy as np
+
 from data_prep import manifest as manifest_lib
 from data_prep.checks import check_annotation
 from data_prep.checks import check_row
@@ -29,7 +31,7 @@ def find_copies(
     rows: Sequence[manifest_lib.Row],
     facts: Sequence[check_row.Facts],
     root: pathlib.Path,
-) -> dict[int, int]:
+) -> np.ndarray:
   """Finds rows whose pictures have the same pixels as that of an earlier row.
 
   Only pictures with the same thumbnail are compared, by reading them again.
@@ -41,24 +43,27 @@ def find_copies(
     root: folder that the paths in the rows are relative to.
 
   Returns:
-    A dict from the index of each such row to that of the first row with these
-    pixels.
+    For each row, the index of the first row with these pixels, int64 [N]. It is
+    the row's own index if no earlier row has them.
   """
-  first, alike = {}, {}
-  for i, seen in enumerate(facts):
-    if seen.digest and first.setdefault(seen.digest, i) != i:
-      alike.setdefault(first[seen.digest], []).append(i)
-  copies = {}
-  for i, others in alike.items():
+  first = np.arange(len(rows))
+  # Arrays, since dicts would take ten times the memory. No digest becomes 0.
+  digests = np.fromiter(
+      (int.from_bytes(seen.digest, 'little') for seen in facts), np.uint64,
+      len(rows))
+  order = np.argsort(digests, kind='stable')
+  starts = np.flatnonzero(np.diff(digests[order], prepend=np.uint64(0)))
+  ends = np.append(starts[1:], len(rows))
+  alike = ends - starts > 1
+  for start, end in zip(starts[alike], ends[alike], strict=True):
     known, read = {}, {}
-    for k in (i, *others):
+    for k in order[start:end].tolist():
       name = rows[k].image
       if name not in read:  # Several rows may name one picture.
         read[name] = _hash_pixels(root / name)
-      content = read[name]
-      if known.setdefault(content, k) != k and content:
-        copies[k] = known[content]
-  return copies
+      if read[name]:
+        first[k] = known.setdefault(read[name], k)
+  return first
 
 
 def _hash_pixels(path):
@@ -71,7 +76,7 @@ def _hash_pixels(path):
 
 def check_copies(
     rows: Sequence[manifest_lib.Row],
-    copies: dict[int, int],
+    copies: np.ndarray,
     log: check_annotation.Log,
 ) -> None:
   """Reports rows whose pictures have the same pixels.
@@ -84,11 +89,12 @@ def check_copies(
     copies: result of `find_copies`.
     log: log to which the findings are added.
   """
+  later = np.flatnonzero(copies != np.arange(len(rows)))
   repeats = collections.Counter(
-      earlier for later, earlier in copies.items()
-      if rows[later].split == rows[earlier].split)
-  for later, earlier in sorted(copies.items()):
-    row, known = rows[later], rows[earlier]
+      earlier for k, earlier in zip(later, copies[later], strict=True)
+      if rows[k].split == rows[earlier].split)
+  for k, earlier in zip(later, copies[later], strict=True):
+    row, known = rows[k], rows[earlier]
     if known.split != row.split:
       log.problems.append(_Problem(
           f'same picture as line {known.line}, which is in {known.split}',
@@ -107,7 +113,7 @@ def check_copies(
 def check_near_copies(
     rows: Sequence[manifest_lib.Row],
     facts: Sequence[check_row.Facts],
-    copies: dict[int, int],
+    copies: np.ndarray,
     file: scratch.Scratch,
     log: check_annotation.Log,
     near_copies: str,
@@ -130,12 +136,13 @@ def check_near_copies(
       the draw has missed is a notice.
   """
   told = set()
-  some, seen = [], {}
-  for i, row in enumerate(rows):
-    known = seen.setdefault(row.split, set())
-    if copies.get(i, i) not in known:
-      known.add(copies.get(i, i))
-      some.append(i)
+  # The first row of each picture in each split.
+  numbers = {}
+  of_split = np.fromiter(
+      (numbers.setdefault(row.split, len(numbers)) for row in rows), np.int64,
+      len(rows))
+  some = np.sort(np.unique(
+      copies * len(numbers) + of_split, return_index=True)[1]).tolist()
   found = duplicates.near_pairs(
       _Thumbnails([facts[i] for i in some], file),
       [rows[i].split for i in some])
@@ -150,7 +157,7 @@ def check_near_copies(
       for i, j, likeness in found])
   for i, j, _ in sorted(pairs, key=lambda pair: -pair.likeness):
     row, other = rows[i], rows[j]
-    if copies.get(i, i) == copies.get(j, j) or i in told or (
+    if copies[i] == copies[j] or i in told or (
         row.subject and row.subject == other.subject):
       continue
     told.add(i)
@@ -175,9 +182,9 @@ def _expand(rows, copies, pairs):
     copies: result of `find_copies`.
     pairs: pairs of the first rows of each picture and split.
   """
-  if not copies:
+  if (copies == np.arange(len(rows))).all():
     return pairs
-  key = lambda i: (copies.get(i, i), rows[i].split)
+  key = lambda i: (int(copies[i]), rows[i].split)
   members = {key(i): [] for pair in pairs for i in pair[:2]}
   if not members:
     return []

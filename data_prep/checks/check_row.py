@@ -38,8 +38,8 @@ class Facts(NamedTuple):
   Attributes:
     size: height and width of the image; None if it could not be read.
     channels: 1 or 3; 0 if the image could not be read.
-    digest: hash of the image's size and thumbnail; empty if its pixels are
-      constant or could not be read.
+    digest: hash of the image's size and thumbnail, of 8 bytes; empty if its
+      pixels are constant or could not be read.
     thumbnail: place of the image's thumbnail in the file of thumbnails, see
       `duplicates`; None in the same cases.
     counts: number of pixels of each class in a mask or scribble file, followed
@@ -249,7 +249,7 @@ def _facts_of_image(image, context, log):
              str(value), 'nothing can be seen in it', 'image')
   else:
     digest = hashlib.blake2b(
-        repr((size, channels)).encode() + thumbnail, digest_size=16).digest()
+        repr((size, channels)).encode() + thumbnail, digest_size=8).digest()
     place = context.thumbnails.add(thumbnail)
   if context.kept is not None:
     context.kept.add_image(log.row.image, context.folder.root, image)
