@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybridseg.models import group_norm as group_norm_lib
+from hybridseg.models import volume_conv
 
 _AXES = {4: '[B, H, W, C]', 5: '[B, D, H, W, C]'}
 # Where features have more channels than this, kernels with four times as many
@@ -52,7 +53,7 @@ def conv(
     size: size of the kernel along every spatial axis, or one size for each
       axis, in pixels.
     dtype: dtype of the convolution.
-    **options: further options of `nn.Conv`.
+    **options: further options of `nn.Conv`, for pictures.
 
   Returns:
     Features, `dtype` [B, ..., F].
@@ -60,6 +61,8 @@ def conv(
   num_axes = x.ndim - 2
   kernel_size = (
       (size,) * num_axes if isinstance(size, int) else tuple(size))
+  if num_axes == 3:
+    return volume_conv.Conv(features, kernel_size, dtype, **options)(x)
   return nn.Conv(
       features, kernel_size, use_bias=False, dtype=dtype, **options)(x)
 
