@@ -86,6 +86,7 @@ def draw_splits(
       except splits.TooFewGroupsError:
         found = deal_in_part(
             units, functools.partial(deal, fractions=draw.fractions), draw.by)
+      del units, deal  # A million rows with new subjects take 200 MB.
       rows = [r._replace(split=found[r.id]) for r in rows]
       split_refusals.check_after(rows, draw)
       return rows, None
@@ -249,10 +250,11 @@ def join_copies(
   component = splits.connect(
       [[row.subject for row in rows]], [pair[:2] for pair in pairs])
   # Messages show the name of a group, so it begins with its first subject.
-  first = {}
+  names = {}
   for row, c in zip(rows, component, strict=True):
-    first.setdefault(c, row.subject or row.id)
-  joined = [row._replace(subject=f'{first[c]} ({c})')
+    if c not in names:
+      names[c] = f'{row.subject or row.id} ({c})'
+  joined = [row._replace(subject=names[c])
             for row, c in zip(rows, component, strict=True)]
   return joined, len({k for pair in pairs for k in pair[:2]})
 

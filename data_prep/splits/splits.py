@@ -222,9 +222,9 @@ def connect(
 
 def _by_id(groups, values):
   """Maps the id of each row to the value of its group, sorted by id."""
-  return dict(sorted(
-      (row.id, value)
-      for group, value in zip(groups, values, strict=True) for row in group))
+  found = {row.id: value for group, value in zip(groups, values, strict=True)
+           for row in group}
+  return {row_id: found[row_id] for row_id in sorted(found)}
 
 
 def _known_split(group):
