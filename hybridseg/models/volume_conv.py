@@ -3,9 +3,10 @@
 On CPUs, XLA computes a 3-D convolution and its gradients about ten times as
 slowly as a 2-D one of the same arithmetic. So on CPUs this module computes it
 as a 2-D convolution of all slices, in which each slice has the channels of its
-neighbours beside its own. On other platforms, XLA computes the 3-D convolution.
-The choice depends on the platform that a program is lowered for. Measurements
-are in `experiments/results/volumes.md`.
+neighbours beside its own. The slices lie across the shortest axis of the
+kernel. On other platforms, XLA computes the 3-D convolution. The choice depends
+on the platform that a program is lowered for. Measurements are in
+`experiments/results/volumes.md`.
 """
 
 from typing import Any
@@ -14,6 +15,7 @@ import flax.linen as nn
 import jax
 from jax import lax
 import jax.numpy as jnp
+import numpy as np
 
 _VOLUMES = ('NDHWC', 'DHWIO', 'NDHWC')
 _SLICES = ('NHWC', 'HWIO', 'NHWC')
@@ -81,6 +83,9 @@ def _by_volumes(x, kernel):
 
 
 def _by_slices(x, kernel):
+  # Slices need no neighbours along an axis on which the kernel has size 1.
+  axis = int(np.argmin(kernel.shape[:3]))
+  x, kernel = jnp.moveaxis(x, axis + 1, 1), jnp.moveaxis(kernel, axis, 0)
   batch, depth, height, width = x.shape[:4]
   reach = kernel.shape[0] // 2
   padded = jnp.pad(x, ((0, 0), (reach, reach), *((0, 0),) * 3))
@@ -91,4 +96,5 @@ def _by_slices(x, kernel):
       slices.reshape(batch * depth, height, width, -1),
       flat.reshape(*flat.shape[:2], -1, flat.shape[-1]), (1, 1), 'SAME',
       dimension_numbers=_SLICES)
-  return y.reshape(batch, depth, height, width, -1)
+  return jnp.moveaxis(
+      y.reshape(batch, depth, height, width, -1), 1, axis + 1)
