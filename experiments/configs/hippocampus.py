@@ -14,7 +14,8 @@ python -m experiments.train \
     --workdir=runs/hippocampus
 
 The second command trains strong_only, uniform, dii_dcr and full_supervision
-with seed 0, or resumes them; --config.compare.seeds='(0, 1, 2)' takes more.
+with seed 0, or resumes them; --config.compare.seeds='(0, 1, 2)' takes more. On
+one core, a seed takes about half an hour (experiments/results/volumes.md).
 Variants: as in `configs.volumes`.
 """
 
