@@ -1,5 +1,7 @@
 """Tests for hybridseg.models.depthwise."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import jax
@@ -8,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybridseg.models import depthwise
+
+from tests import conv_derivatives
 
 
 def _naive(x, kernel, stride):
@@ -55,23 +59,11 @@ class DepthwiseConvTest(parameterized.TestCase):
   def test_all_derivatives_equal_those_of_the_grouped_convolution(
       self, width, stride):
     x, kernel = _data(6, 5, width)
-
-    def derivatives(conv):
-      loss = lambda x, k: jnp.sum(jnp.sin(conv(x, k)))
-      grads = jax.grad(loss, (0, 1))
-      y, slope = jax.linearize(lambda k: conv(x, k), kernel)
-      of_one = lambda k, one: jax.grad(loss, 1)(one[None], k)
-      squared = lambda x, k: sum(jnp.sum(g**2) for g in grads(x, k))
-      return (
-          grads(x, kernel), slope(kernel),
-          jax.linear_transpose(slope, kernel)(y),
-          jax.vmap(of_one, (None, 0))(kernel, x),
-          jax.grad(squared, (0, 1))(x, kernel))
-
-    ours = jax.jit(lambda: derivatives(
-        lambda x, k: depthwise.depthwise_conv(x, k, stride=stride)))()
-    theirs = jax.jit(lambda: derivatives(
-        lambda x, k: depthwise._grouped_conv(x, k, stride=stride)))()
+    ours, theirs = (
+        jax.jit(functools.partial(conv_derivatives.all_of, conv))(x, kernel)
+        for conv in (
+            functools.partial(depthwise.depthwise_conv, stride=stride),
+            functools.partial(depthwise._grouped_conv, stride=stride)))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3),
         ours, theirs)

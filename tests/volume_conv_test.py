@@ -1,5 +1,7 @@
 """Tests for hybridseg.models.volume_conv."""
 
+import functools
+
 from absl.testing import absltest
 from absl.testing import parameterized
 import flax.linen as nn
@@ -9,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybridseg.models import volume_conv
+
+from tests import conv_derivatives
 
 
 def _naive(x, kernel):
@@ -42,21 +46,8 @@ class VolumeConvTest(parameterized.TestCase):
   @parameterized.parameters((3, 3, 3), (1, 3, 3))
   def test_all_derivatives_equal_those_of_the_3d_convolution(self, *sizes):
     x, kernel = _data((3, 4, 2), sizes)
-
-    def derivatives(conv):
-      loss = lambda x, k: jnp.sum(jnp.sin(conv(x, k)))
-      grads = jax.grad(loss, (0, 1))
-      y, slope = jax.linearize(lambda k: conv(x, k), kernel)
-      of_one = lambda k, one: jax.grad(loss, 1)(one[None], k)
-      squared = lambda x, k: sum(jnp.sum(g**2) for g in grads(x, k))
-      return (
-          grads(x, kernel), slope(kernel),
-          jax.linear_transpose(slope, kernel)(y),
-          jax.vmap(of_one, (None, 0))(kernel, x),
-          jax.grad(squared, (0, 1))(x, kernel))
-
     ours, theirs = (
-        jax.jit(derivatives, static_argnums=0)(conv)
+        jax.jit(functools.partial(conv_derivatives.all_of, conv))(x, kernel)
         for conv in (volume_conv.volume_conv, volume_conv._by_volumes))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3),
