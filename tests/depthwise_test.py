@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybridseg.models import depthwise
-
 from tests import conv_derivatives
 
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from hybridseg.models import volume_conv
-
 from tests import conv_derivatives
 
 
