@@ -34,7 +34,7 @@ class Conv(nn.Module):
   """
 
   features: int
-  kernel_size: tuple[int, int, int]
+  kernel_size: tuple[int, ...]
   dtype: Any
 
   @nn.compact
