@@ -42,6 +42,10 @@ def _read(path, height, width):
 
 def main():
   source, output = pathlib.Path(_SOURCE.value), pathlib.Path(_OUTPUT.value)
+  if not (source / 'slices.csv').is_file():
+    raise binary.UserError(f'{source} has no slices.csv: give its folder.')
+  if output.exists():
+    raise binary.UserError(f'{output} exists: give a new folder as --output.')
   for folder in ('imagesTr', 'labelsTr'):
     (output / folder).mkdir(parents=True)
   stacks = collections.defaultdict(list)

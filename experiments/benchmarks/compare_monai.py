@@ -18,6 +18,7 @@ The scores of each test case are written to `--output`, in the form that
 are averaged.
 """
 
+import importlib.util
 import time
 
 from absl import flags
@@ -45,7 +46,7 @@ _NETWORKS = flags.DEFINE_integer(
     'networks', 2, 'Number of networks, with seeds from 0.', lower_bound=1)
 
 
-def _draw_patches(dataset, run, step, key):
+def _draw_patches(batches, step, key, *, options, spacing):
   """Returns the augmented patches of a step, strong ones first.
 
   They are those that `train_step` makes from the same seed.
@@ -53,15 +54,12 @@ def _draw_patches(dataset, run, step, key):
   Returns:
     Images, float32 [B, 1, D, H, W], and labels, int64 [B, 1, D, H, W].
   """
-  batches = volume_patches.PatchBatches(
-      dataset, run.data, seed=run.schedule.seed)
   keys = jax.random.split(jax.random.fold_in(key, step), 3)
   images, labels = [], []
   for key, examples in zip(keys, batches[step], strict=False):
     made = volume_augmentation.augment_volumes(
         train_step.instance_keys(key, len(examples.image)), examples,
-        options=run.method.augmentation.options,
-        spacing=dataset.plan.spacing_mm)
+        options=options, spacing=spacing)
     images.append(np.moveaxis(np.asarray(made.image), -1, 1))
     labels.append(np.asarray(made.label, np.int64)[:, None])
   labels = np.concatenate(labels)
@@ -69,13 +67,18 @@ def _draw_patches(dataset, run, step, key):
 
 
 def main():
+  if not all(map(importlib.util.find_spec, ('monai', 'torch'))):
+    raise binary.UserError(
+        'There is no MONAI to compare with: pip install torch monai.')
   import monai
   import torch
 
-  run = pieces.unpack(run_folder.read_config(_RUN.value))
+  config = run_folder.read_config(_RUN.value)
+  run = pieces.unpack(config)
   dataset = volume_set.load(run.data.data_dir)
-  data = volume_set.with_batch_sizes(run.data, dataset)
-  run = run._replace(data=data)
+  batches = volume_patches.PatchBatches(
+      dataset, volume_set.with_batch_sizes(run.data, dataset),
+      seed=run.schedule.seed)
   options = volume_set.network_options(run.model, dataset.plan)
   num_classes, steps = len(dataset.classes), run.schedule.train_steps
 
@@ -91,23 +94,25 @@ def main():
   print(f'monai {monai.__version__}, torch {torch.__version__}, '
         f'{_NETWORKS.value} x DynUNet of {number:,} parameters', flush=True)
   loss_fn = monai.losses.DiceCELoss(to_onehot_y=True, softmax=True)
-  config = run_folder.read_config(_RUN.value).optimizer
-  rates = pieces.learning_rates(config, steps)
+  rates = pieces.learning_rates(config.optimizer, steps)
   optimizers = [torch.optim.AdamW(
-      net.parameters(), weight_decay=config.weight_decay) for net in networks]
+      net.parameters(), weight_decay=config.optimizer.weight_decay)
+                for net in networks]
   key, told = jax.random.key(run.schedule.seed), progress.Progress(
       steps, 'steps')
   spent = 0.0
   for step in range(steps):
-    images, labels = map(
-        torch.from_numpy, _draw_patches(dataset, run, step, key))
+    images, labels = map(torch.from_numpy, _draw_patches(
+        batches, step, key, options=run.method.augmentation.options,
+        spacing=dataset.plan.spacing_mm))
     start = time.process_time()
     for net, optimizer in zip(networks, optimizers, strict=True):
       optimizer.param_groups[0]['lr'] = float(rates(step))
       optimizer.zero_grad()
       loss = loss_fn(net(images), labels)
       loss.backward()
-      torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
+      torch.nn.utils.clip_grad_norm_(
+          net.parameters(), config.optimizer.clip_norm)
       optimizer.step()
     spent += time.process_time() - start
     told(step + 1)
